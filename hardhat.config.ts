@@ -11,7 +11,11 @@ const require = createRequire(import.meta.url);
 const solc = {
   version: "0.8.37",
   path: require.resolve("solc/soljson.js"), // the npm compiler: nothing is downloaded
-  settings: { optimizer: { enabled: true, runs: 200 }, evmVersion: "cancun", outputSelection: { "*": { "*": ["storageLayout"] } } },
+  settings: {
+    optimizer: { enabled: true, runs: 200 },
+    evmVersion: "cancun",
+    outputSelection: { "*": { "*": ["storageLayout"] } },
+  },
 };
 
 export default defineConfig({
