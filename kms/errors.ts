@@ -26,6 +26,7 @@ export const codes = {
   "malformed.certificate": "the certificate cannot be decoded, or carries an extension twice",
   "malformed.collateral": "the collateral cannot be decoded",
   "malformed.key": "key material has the wrong form or is out of range",
+  "malformed.signature": "the signature has the wrong form or recovers no key",
   "malformed.config": "the configuration has errors",
   "malformed.domain": "the domain is not a DNS name",
   "malformed.file": "a file cannot be read as what it should be",

@@ -1,0 +1,109 @@
+/** Every derivation of key material, and on one screen every label that feeds one: a changed byte here changes every app's keys. */
+import { createECDH, createHash } from "node:crypto";
+import { secp256k1 } from "@noble/curves/secp256k1.js";
+import { hkdf } from "@noble/hashes/hkdf.js";
+import { sha256 } from "@noble/hashes/sha2.js";
+import { concat, equal, fromHex, needLength, utf8 } from "../bytes.ts";
+import { KmsError } from "../errors.ts";
+
+const salt = utf8("RATLS");
+
+/** Last part of a derivation context; the parts before it are the app id and, for the disk, the instance id. */
+export const purposes = {
+  disk: utf8("app-disk-crypt-key"),
+  env: utf8("env-encrypt-key"),
+  k256: utf8("app-key"),
+  appCa: utf8("app-ca"),
+} as const;
+
+/** First part of the message of a 65-byte signature. */
+export const signaturePrefixes = {
+  appKey: "dstack-kms-issued",
+  envKey: "dstack-env-encrypt-pubkey",
+} as const;
+
+export type SignaturePrefix = (typeof signaturePrefixes)[keyof typeof signaturePrefixes];
+
+const scalarLength = 32;
+const p256Order = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n;
+
+/** PKCS#8 (RFC 5958) of a P-256 key with its public key, around the scalar and the point: the one form that Rust peers accept. */
+const pkcs8Head = fromHex("308187020100301306072a8648ce3d020106082a8648ce3d030107046d306b0201010420", "PKCS#8 head", 36);
+const pkcs8Middle = fromHex("a144034200", "PKCS#8 middle", 5);
+const pkcs8Length = 138;
+const spkiHead = fromHex("3059301306072a8648ce3d020106082a8648ce3d030107034200", "SPKI head", 26);
+
+/** HKDF-SHA256 (RFC 5869). The context parts are only concatenated, so the length of each is part of the protocol. */
+export function deriveKey(ikm: Uint8Array, context: readonly Uint8Array[], length: number): Uint8Array {
+  return hkdf(sha256, ikm, salt, concat(...context), length);
+}
+
+/** A P-256 scalar, used as derived: reducing or drawing again would give another key than every peer's. */
+export function deriveP256(rootScalar: Uint8Array, context: readonly Uint8Array[]): Uint8Array {
+  return needP256Scalar(deriveKey(needP256Scalar(rootScalar, "root scalar"), context, scalarLength), "derived P-256 scalar");
+}
+
+/** A secp256k1 scalar under the same rule. */
+export function deriveK256(rootKey: Uint8Array, context: readonly Uint8Array[]): Uint8Array {
+  return needK256Scalar(deriveKey(needK256Scalar(rootKey, "root key"), context, scalarLength), "derived secp256k1 scalar");
+}
+
+/** SHA-256 over the whole PKCS#8 document: the public key and the DER framing are part of the secret's definition. */
+export function deriveDhSecret(rootScalar: Uint8Array, context: readonly Uint8Array[]): Uint8Array {
+  const scalar = deriveP256(rootScalar, context);
+  const document = encodePkcs8(scalar);
+  const secret = new Uint8Array(createHash("sha256").update(document).digest());
+  wipe(scalar, document);
+  return secret;
+}
+
+export function encodePkcs8(scalar: Uint8Array): Uint8Array {
+  return concat(pkcs8Head, scalar, pkcs8Middle, p256Point(scalar));
+}
+
+/** The scalar of a PKCS#8 document in exactly the form above; its public key must be the scalar's own. */
+export function decodePkcs8(document: Uint8Array): Uint8Array {
+  needLength(document, pkcs8Length, "PKCS#8 P-256 key", "malformed.key");
+  const scalar = document.slice(pkcs8Head.length, pkcs8Head.length + scalarLength);
+  if (!equal(encodePkcs8(needP256Scalar(scalar, "PKCS#8 P-256 key")), document)) {
+    throw new KmsError("malformed.key", "PKCS#8 P-256 key: not a P-256 key with its own public key");
+  }
+  return scalar;
+}
+
+/** SubjectPublicKeyInfo, 91 bytes. */
+export function p256Spki(scalar: Uint8Array): Uint8Array {
+  return concat(spkiHead, p256Point(scalar));
+}
+
+/** The uncompressed public point, 65 bytes. */
+export function p256Point(scalar: Uint8Array): Uint8Array {
+  const ecdh = createECDH("prime256v1");
+  ecdh.setPrivateKey(needP256Scalar(scalar, "P-256 scalar"));
+  return new Uint8Array(ecdh.getPublicKey());
+}
+
+/** The compressed public point, 33 bytes. */
+export function k256Point(scalar: Uint8Array): Uint8Array {
+  return secp256k1.getPublicKey(needK256Scalar(scalar, "secp256k1 scalar"), true);
+}
+
+export function needP256Scalar(scalar: Uint8Array, what: string): Uint8Array {
+  return needScalar(scalar, p256Order, what);
+}
+
+export function needK256Scalar(scalar: Uint8Array, what: string): Uint8Array {
+  return needScalar(scalar, secp256k1.Point.Fn.ORDER, what);
+}
+
+/** Overwrites secrets that are no longer needed. JavaScript may have made copies; this removes ours. */
+export function wipe(...secrets: readonly Uint8Array[]): void {
+  for (const secret of secrets) secret.fill(0);
+}
+
+function needScalar(scalar: Uint8Array, order: bigint, what: string): Uint8Array {
+  needLength(scalar, scalarLength, what, "malformed.key");
+  const value = scalar.reduce((sum, byte) => (sum << 8n) | BigInt(byte), 0n);
+  if (value === 0n || value >= order) throw new KmsError("malformed.key", `${what}: out of range of the curve`);
+  return scalar;
+}
