@@ -1,0 +1,157 @@
+/** The webhook's request and response schemas and a client for them: the one file of auth-eth that the KMS imports. */
+import { z } from "zod";
+import { type Endpoint, ExchangeError, endpointOf, exchange } from "./exchange.ts";
+
+export const maxTcbStatusPoints = 128;
+export const maxAdvisories = 128;
+export const maxAdvisoryPoints = 256;
+/** A reason is copied into errors and logs: longer ones come only from a hostile app contract. */
+export const maxReasonLength = 256;
+const maxResponseBytes = 64 * 1024;
+const quotedBytes = 512;
+
+const hash = z.string().regex(/^(0x)?[0-9a-fA-F]{64}$/);
+const hashOrEmpty = z.string().regex(/^(0x)?([0-9a-fA-F]{64})?$/);
+const addressOrEmpty = z.string().regex(/^(0x)?([0-9a-fA-F]{40})?$/);
+const digits = (text: string): string => (text.startsWith("0x") ? text.slice(2) : text);
+/** The limits count code points: UTF-16 units would halve them for some texts. */
+const textOf = (maxPoints: number) =>
+  z.string().refine((text) => text.length <= maxPoints || (text.length <= 2 * maxPoints && [...text].length <= maxPoints));
+
+/** What the KMS asks about. Unknown members are dropped; nothing is coerced, padded or truncated. */
+export const bootInfoSchema = z
+  .object({
+    teeVariant: textOf(64).optional(),
+    mrAggregated: hash,
+    osImageHash: hashOrEmpty,
+    mrSystem: hashOrEmpty.default(""),
+    appId: addressOrEmpty,
+    composeHash: hashOrEmpty,
+    instanceId: addressOrEmpty,
+    deviceId: z.string().regex(/^(0x)?([0-9a-fA-F]{64}|[0-9a-fA-F]{128})$/), // 64 bytes: the raw chip id of a reference SNP node
+    tcbStatus: textOf(maxTcbStatusPoints).default(""),
+    advisoryIds: z.array(textOf(maxAdvisoryPoints)).max(maxAdvisories).default([]),
+  })
+  .refine((boot) => digits(boot.appId) !== "" || boot.teeVariant === "dstack-amd-sev-snp");
+
+export const bootResponseSchema = z.object({ isAllowed: z.boolean(), gatewayAppId: z.string(), reason: z.string() });
+
+export const infoResponseSchema = z.object({
+  status: z.string(),
+  kmsContractAddr: z.string(),
+  ethRpcUrl: z.string().optional(),
+  gatewayAppId: z.string(),
+  chainId: z.int().nonnegative(),
+  appImplementation: z.string(),
+  appAuthImplementation: z.string().optional(),
+  /** The keys on the chain, lower-case hex without prefix; null before registration. Other webhooks leave it out. */
+  kmsInfo: z.object({ k256Pubkey: z.string(), caPubkey: z.string() }).nullish(),
+});
+
+export type BootKind = "app" | "kms";
+export type BootInfoMessage = z.output<typeof bootInfoSchema>;
+export type BootResponse = z.output<typeof bootResponseSchema>;
+export type InfoResponse = z.output<typeof infoResponseSchema>;
+
+/** The request as the KMS writes it, members in the order of the wire; byte values are lower-case hex without prefix. */
+export interface BootRequest {
+  readonly teeVariant: string;
+  readonly mrAggregated: string;
+  readonly osImageHash: string;
+  readonly mrSystem: string;
+  readonly appId: string;
+  readonly composeHash: string;
+  readonly instanceId: string;
+  readonly deviceId: string;
+  readonly keyProviderInfo: string;
+  readonly tcbStatus: string;
+  readonly advisoryIds: readonly string[];
+}
+
+/** Printable ASCII of bounded length: a contract may return any bytes. */
+export function boundedReason(reason: string): string {
+  return reason.slice(0, maxReasonLength).replace(/[^\x20-\x7e]/g, "?");
+}
+
+export type AuthClientFailure = "status" | "decode" | "network" | "timeout";
+
+export class AuthClientError extends Error {
+  readonly kind: AuthClientFailure;
+
+  constructor(kind: AuthClientFailure, message: string, options?: { cause?: unknown }) {
+    super(message, options);
+    this.name = "AuthClientError";
+    this.kind = kind;
+  }
+}
+
+export interface AuthClient {
+  boot(kind: BootKind, body: BootRequest): Promise<BootResponse>;
+  info(): Promise<InfoResponse>;
+}
+
+export interface AuthClientSettings {
+  readonly url: string;
+  /** For the whole call, the answer's body included. */
+  readonly deadlineMs: number;
+  readonly userAgent?: string;
+}
+
+/** No retry here: the webhook has its own, within its own deadline, and a decision is never cached. */
+export function createAuthClient(settings: AuthClientSettings): AuthClient {
+  const base = settings.url.endsWith("/") ? settings.url : `${settings.url}/`;
+  const call = (url: string, body?: string) => callWebhook(endpointOf(url), settings, body);
+  return {
+    async boot(kind, body) {
+      const answer = await call(`${base}bootAuth/${kind}`, JSON.stringify(body));
+      const response = answer.parse(bootResponseSchema);
+      return { ...response, reason: boundedReason(response.reason) };
+    },
+    async info() {
+      return (await call(settings.url)).parse(infoResponseSchema);
+    },
+  };
+}
+
+interface Answer {
+  parse<T extends z.ZodType>(schema: T): z.output<T>;
+}
+
+async function callWebhook(endpoint: Endpoint, settings: AuthClientSettings, body?: string): Promise<Answer> {
+  const headers = {
+    ...(settings.userAgent && { "user-agent": settings.userAgent }),
+    ...(body !== undefined && { "content-type": "application/json" }),
+  };
+  const { status, body: bytes } = await exchange(endpoint, {
+    method: body === undefined ? "GET" : "POST",
+    headers,
+    ...(body !== undefined && { body }),
+    signal: AbortSignal.timeout(settings.deadlineMs),
+    maxResponseBytes,
+  }).catch((cause: unknown) => {
+    throw asClientError(endpoint.url, settings.deadlineMs, cause);
+  });
+  const quoted = () => new TextDecoder().decode(bytes.subarray(0, quotedBytes)); // lossy: a cut character must not throw
+  if (status < 200 || status > 299)
+    throw new AuthClientError("status", `auth api ${endpoint.url} returned ${status}: ${quoted()}`);
+  return {
+    parse(schema) {
+      try {
+        return schema.parse(JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes)));
+      } catch (cause) {
+        const message = `failed to decode response from ${endpoint.url}, status=${status}, body=${quoted()}`;
+        throw new AuthClientError("decode", message, { cause });
+      }
+    },
+  };
+}
+
+function asClientError(url: string, deadlineMs: number, cause: unknown): AuthClientError {
+  const kind = cause instanceof ExchangeError ? cause.kind : "network";
+  if (kind === "timeout")
+    return new AuthClientError("timeout", `auth api ${url} did not answer within ${deadlineMs} ms`, { cause });
+  if (kind === "too-large") {
+    return new AuthClientError("decode", `auth api ${url} answered more than ${maxResponseBytes} bytes`, { cause });
+  }
+  return new AuthClientError("network", `auth api ${url} cannot be reached`, { cause });
+}

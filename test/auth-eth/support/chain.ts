@@ -1,0 +1,67 @@
+/** A real chain of the tests' own, over JSON-RPC, with KmsAuth and the app contracts that the request matrix needs. */
+import hre from "hardhat";
+import { encodeFunctionData, type Hex } from "viem";
+
+export const zero32: Hex = `0x${"00".repeat(32)}`;
+export const hashOf = (digit: string): Hex => `0x${digit.repeat(64)}`;
+
+/** Runtime code of app contracts that break the rules, at addresses of our choice. */
+export const oddApps = {
+  reverts: { address: `0x${"a1".repeat(20)}`, code: "0x60006000fd" },
+  loops: { address: `0x${"a2".repeat(20)}`, code: "0x5b6201000060002050600056" },
+  answersTooLittle: { address: `0x${"a3".repeat(20)}`, code: "0x60206000f3" },
+  allowsAll: { address: `0x${"a4".repeat(20)}`, code: "0x6001600052604060205260606000f3" },
+  longReason: { address: `0x${"a5".repeat(20)}`, code: "0x60406020526200ff006040526200ff606000f3" },
+  withoutCode: { address: `0x${"ab".repeat(20)}`, code: "0x" },
+} as const satisfies Record<string, { address: Hex; code: string }>;
+
+export async function startChain() {
+  const server = await hre.network.createServer(undefined, "127.0.0.1", 0);
+  const { address, port } = await server.listen();
+  const rpcUrl = `http://${address}:${port}`;
+  const connection = await hre.network.create({ network: "localhost", override: { url: rpcUrl } });
+  const { viem } = connection;
+  const [wallet] = await viem.getWalletClients();
+  if (wallet === undefined) throw new Error("the chain has no account");
+  const appImplementation = await viem.deployContract("AppAuth");
+  const implementation = await viem.deployContract("KmsAuth");
+  const initialize = encodeFunctionData({
+    abi: implementation.abi,
+    functionName: "initialize",
+    args: [wallet.account.address, appImplementation.address],
+  });
+  const proxy = await viem.deployContract("ERC1967Proxy", [implementation.address, initialize]);
+  const kmsAuth = await viem.getContractAt("KmsAuth", proxy.address);
+  const rpc = (method: string, params: unknown[]) => connection.provider.request({ method, params });
+
+  async function createApp(options: { composeHash: Hex; requireTcb?: boolean; anyDevice?: boolean; device?: Hex }): Promise<Hex> {
+    const { composeHash, requireTcb = false, anyDevice = true, device = zero32 } = options;
+    const args = [wallet?.account.address ?? "0x", false, requireTcb, anyDevice, device, composeHash] as const;
+    const appId = (await kmsAuth.simulate.deployAndRegisterApp(args)).result;
+    await kmsAuth.write.deployAndRegisterApp(args);
+    return appId;
+  }
+  async function placeOddApps(): Promise<void> {
+    for (const { address: appId, code } of Object.values(oddApps)) {
+      await rpc("hardhat_setCode", [appId, code]);
+      await kmsAuth.write.registerApp([appId]);
+    }
+  }
+  return {
+    rpcUrl,
+    chainId: 31_337,
+    viem,
+    owner: wallet.account.address,
+    kmsAuth,
+    appImplementation: appImplementation.address,
+    rpc,
+    createApp,
+    placeOddApps,
+    async close() {
+      await connection.close();
+      await server.close();
+    },
+  };
+}
+
+export type TestChain = Awaited<ReturnType<typeof startChain>>;

@@ -1,0 +1,45 @@
+/** The webhook on a socket of its own, built as its main file builds it, with its log kept. */
+import { createApp } from "../../../auth-eth/app.ts";
+import { createAuthority } from "../../../auth-eth/authority.ts";
+import { createChainRpc } from "../../../auth-eth/chain-rpc.ts";
+import { loadConfig } from "../../../auth-eth/config.ts";
+import { listen } from "../../../auth-eth/server.ts";
+
+export interface Answer {
+  readonly status: number;
+  readonly json: unknown;
+}
+
+export async function startWebhook(env: Record<string, string>, options: { attemptMs?: number; maxConcurrent?: number } = {}) {
+  const settings = loadConfig(env);
+  const entries: string[] = [];
+  const record = (fields: object, message: string) => void entries.push(JSON.stringify({ ...fields, message }));
+  const authority = createAuthority({ ...settings, ...options, rpc: createChainRpc(settings.rpcUrl) });
+  const app = createApp({
+    authority,
+    log: { info: record, warn: record },
+    kmsContractAddr: settings.kmsContractAddr,
+    ethRpcUrl: settings.rpcOrigin,
+    ...options,
+  });
+  const listener = await listen(app, "127.0.0.1", 0);
+  const send = async (path: string, init?: RequestInit): Promise<Answer> => {
+    const response = await fetch(`${listener.url}${path}`, init);
+    const text = await response.text();
+    return { status: response.status, json: text === "" ? undefined : JSON.parse(text) };
+  };
+  return {
+    url: listener.url,
+    entries,
+    close: () => listener.close(),
+    send,
+    post: (kind: "app" | "kms", body: unknown) => send(`/bootAuth/${kind}`, jsonPost(JSON.stringify(body))),
+  };
+}
+
+export function jsonPost(body: string, contentType = "application/json"): RequestInit {
+  return { method: "POST", body, headers: { "content-type": contentType } };
+}
+
+export const invalid = { isAllowed: false, reason: "invalid authorization request", gatewayAppId: "" };
+export const unavailable = { isAllowed: false, reason: "authorization backend unavailable", gatewayAppId: "" };
