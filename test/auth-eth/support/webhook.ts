@@ -1,4 +1,6 @@
 /** The webhook on a socket of its own, built as its main file builds it, with its log kept. */
+import type { IncomingMessage } from "node:http";
+import { text } from "node:stream/consumers";
 import { createApp } from "../../../auth-eth/app.ts";
 import { createAuthority } from "../../../auth-eth/authority.ts";
 import { createChainRpc } from "../../../auth-eth/chain-rpc.ts";
@@ -43,3 +45,7 @@ export function jsonPost(body: string, contentType = "application/json"): Reques
 
 export const invalid = { isAllowed: false, reason: "invalid authorization request", gatewayAppId: "" };
 export const unavailable = { isAllowed: false, reason: "authorization backend unavailable", gatewayAppId: "" };
+
+export function bodyOf(request: IncomingMessage): Promise<string> {
+  return text(request);
+}
