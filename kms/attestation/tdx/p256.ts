@@ -1,7 +1,7 @@
 /** ECDSA P-256 with SHA-256, the one algorithm of Intel's attestation hierarchy, on node:crypto. */
 import { createPublicKey, type KeyObject, verify } from "node:crypto";
 import { concat, equal } from "../../bytes.ts";
-import { KmsError } from "../../errors.ts";
+import { type Code, KmsError } from "../../errors.ts";
 
 /** SubjectPublicKeyInfo of an uncompressed P-256 point (RFC 5480), up to the 04 of the point. */
 const SPKI_PREFIX = Uint8Array.from(Buffer.from("3059301306072a8648ce3d020106082a8648ce3d03010703420004", "hex"));
@@ -11,20 +11,20 @@ const SPKI_LENGTH = 91;
 export const ECDSA_SHA256 = Uint8Array.from(Buffer.from("300a06082a8648ce3d040302", "hex"));
 
 /** A P-256 key from its SubjectPublicKeyInfo; other curves and algorithms are refused. */
-export function keyFromSpki(spki: Uint8Array): KeyObject {
+export function keyFromSpki(spki: Uint8Array, code: Code): KeyObject {
   if (spki.length !== SPKI_LENGTH || !equal(spki.subarray(0, SPKI_PREFIX.length), SPKI_PREFIX)) {
-    throw new KmsError("malformed.key", "public key: need an uncompressed P-256 point");
+    throw new KmsError(code, "public key: need an uncompressed P-256 point");
   }
   try {
     return createPublicKey({ key: Buffer.from(spki), format: "der", type: "spki" });
   } catch (cause) {
-    throw new KmsError("malformed.key", "public key: not a point of P-256", { cause });
+    throw new KmsError(code, "public key: not a point of P-256", { cause });
   }
 }
 
 /** A P-256 key from x‖y. */
-export function keyFromPoint(point: Uint8Array): KeyObject {
-  return keyFromSpki(concat(SPKI_PREFIX, point));
+export function keyFromPoint(point: Uint8Array, code: Code): KeyObject {
+  return keyFromSpki(concat(SPKI_PREFIX, point), code);
 }
 
 /** Raw r‖s of 64 bytes, as in quotes and over Intel's JSON. */

@@ -58,7 +58,7 @@ function readTbs(tbs: DerReader, outerAlgorithm: Uint8Array): Omit<Certificate, 
   validity.end("certificate.validity");
   if (notBefore > notAfter) throw tbs.refuse("certificate.validity: InvalidCertValidity, ends before it begins");
   const subject = tbs.element(TAG.sequence, "certificate.subject").raw;
-  const publicKey = keyFromSpki(tbs.element(TAG.sequence, "certificate.publicKey").raw);
+  const publicKey = keyFromSpki(tbs.element(TAG.sequence, "certificate.publicKey").raw, "malformed.certificate");
   // unique ids (tags 81 and 82) would stand here: they are refused, as by the reference
   const extensions = readExtensions(tbs.inside(CONTEXT_EXTENSIONS, "certificate.extensions"), "certificate.extensions");
   tbs.end("certificate.tbs");

@@ -1,0 +1,237 @@
+/** The DCAP verification: evidence, collateral, trust anchor and time in, a verified quote or the first refusal out. */
+import { createHash } from "node:crypto";
+import { equal, fromUtf8, isZero } from "../../bytes.ts";
+import { type Code, KmsError } from "../../errors.ts";
+import { requireAttributes } from "./attributes.ts";
+import type { Collateral } from "./collateral.ts";
+import { isSignedRaw, keyFromPoint } from "./p256.ts";
+import { type PlatformIdentity, parsePlatformIdentity } from "./pck.ts";
+import { parseQeIdentity, type QeIdentity, verifyQeIdentity } from "./qe-identity.ts";
+import { type Quote, TEE_TYPE_SGX, TEE_TYPE_TDX } from "./quote.ts";
+import { RevocationLists } from "./revocation.ts";
+import { parseTcbInfo, type TcbInfo } from "./tcb-info.ts";
+import { matchTcbLevel, matchTdxModule, type TdReport, type TdxModuleTcb } from "./tcb-match.ts";
+import { mergeTcb, type Tcb, type TcbStatus } from "./tcb-status.ts";
+import type { TrustAnchor } from "./trust-anchor.ts";
+import type { Certificate } from "./x509.ts";
+import { parseChain, verifyPath, verifyUnrevoked } from "./x509-path.ts";
+
+declare const verified: unique symbol;
+
+/** Every step of the verification was passed; every status but Revoked is left to the owner's policy. */
+export interface VerifiedQuote extends PlatformIdentity {
+  readonly [verified]: true;
+  readonly quote: Quote;
+  readonly status: TcbStatus;
+  readonly advisoryIds: readonly string[];
+  readonly qeStatus: Tcb;
+  /** The module's judgement is merged in. */
+  readonly platformStatus: Tcb;
+  /** Undefined when no identity of the TCB info judged the module. */
+  readonly tdxModule: TdxModuleTcb | undefined;
+}
+
+export interface VerificationInput {
+  readonly quote: Quote;
+  readonly collateral: Collateral;
+  readonly anchor: TrustAnchor;
+  readonly now: Date;
+}
+
+/** Collateral whose signatures, chains and dates were verified at one time. */
+export interface VerifiedCollateral {
+  readonly [verified]: true;
+  readonly chains: ChainVerifier;
+  readonly tcbInfo: TcbInfo;
+  readonly qeIdentity: QeIdentity;
+  /** Seconds since 1970 at which the first part ends. */
+  readonly nextUpdate: number;
+}
+
+const INTEL_QE_VENDOR = Uint8Array.from(Buffer.from("939a7233f79c4ca9940a0db3957f0607", "hex"));
+const KEY_TYPE_P256 = 2;
+const QE_AUTH_BYTES = 32;
+const PEM_CHAIN = 5;
+
+/** The numbers are those of the public step list: 0 anchor and lists, 1–5 header, 6–12 collateral, 13–19 signatures, 20–24 TCB. */
+export function verifyQuote({ quote, collateral, anchor, now }: VerificationInput): VerifiedQuote {
+  const chains = openChains(collateral, anchor, now); // 0, 0a
+  requireHeader(quote); // 1–5
+  const { tcbInfo, qeIdentity } = verifySignedCollateral(collateral, chains); // 6–11
+  requireQeIdentityKind(quote, qeIdentity); // 12
+  const pck = chains.leafOf(pckChainOf(quote, collateral)); // 13, 14
+  const platform = parsePlatformIdentity(pck); // 14
+  requireQeReport(quote, pck); // 15–17
+  const qeStatus = verifyQeIdentity(quote.qe.report, qeIdentity); // 18
+  requireQuoteSignature(quote); // 19
+  requireSamePlatform(platform, tcbInfo); // 20
+  requireTcbInfoKind(quote, tcbInfo); // 21
+  const { platformStatus, tdxModule } = judgePlatform(quote, platform, tcbInfo); // 22
+  const merged = mergeTcb(platformStatus, qeStatus);
+  if (merged.status === "Revoked") throw refuse("unproven.tcb-revoked", "TCB status is invalid: Revoked"); // 23
+  requireAttributes(quote.body); // 24
+  return { ...platform, quote, ...merged, qeStatus, platformStatus, tdxModule } as VerifiedQuote;
+}
+
+/** Steps 0, 0a and 6–11 alone, for a store that keeps nothing unverified. */
+export function verifyCollateral({ collateral, anchor, now }: Omit<VerificationInput, "quote">): VerifiedCollateral {
+  return verifySignedCollateral(collateral, openChains(collateral, anchor, now));
+}
+
+/** Paths to one anchor under one pair of revocation lists at one time; the same PEM text is verified once. */
+export class ChainVerifier {
+  readonly anchor: TrustAnchor;
+  readonly at: number;
+  readonly lists: RevocationLists;
+  readonly #leaves = new Map<string, Certificate>();
+
+  constructor(anchor: TrustAnchor, at: number, lists: RevocationLists) {
+    this.anchor = anchor;
+    this.at = at;
+    this.lists = lists;
+  }
+
+  /** The leaf of a chain that leads to the anchor and of which nothing is revoked. */
+  leafOf(pem: string): Certificate {
+    const known = this.#leaves.get(pem);
+    if (known !== undefined) return known;
+    const path = verifyPath(parseChain(pem), this);
+    verifyUnrevoked(path, this.anchor, this.lists);
+    const [leaf] = path;
+    this.#leaves.set(pem, leaf);
+    return leaf;
+  }
+}
+
+function openChains({ rootCaCrl, pckCrl }: Collateral, anchor: TrustAnchor, now: Date): ChainVerifier {
+  const at = Math.floor(now.getTime() / 1000);
+  const root = anchor.certificate;
+  // stricter than the reference, which never looks at the anchor's own dates: an expired root vouches for nothing
+  if (!(at >= root.notBefore && at <= root.notAfter)) {
+    throw refuse("unproven.certificate-chain", `Failed to load root ca: outside its validity at ${at}`);
+  }
+  const lists = new RevocationLists({ rootCaCrl, pckCrl, anchor, at });
+  lists.requireUnrevoked(root, root);
+  return new ChainVerifier(anchor, at, lists);
+}
+
+function requireHeader(quote: Quote): void {
+  // stricter than the reference, which ignores them: nothing signs these bytes, so they may only be the zero rest of a buffer
+  if (!isZero(quote.trailing) || !isZero(quote.authPadding)) {
+    throw refuse(
+      "malformed.quote",
+      `Failed to decode quote: ${quote.trailing.length} bytes after the auth data are not all zero`,
+    );
+  }
+  if (!equal(quote.qeVendorId, INTEL_QE_VENDOR)) throw refuse("unproven.qe-vendor", "Unknown QE vendor ID");
+  const { teeType, version } = quote;
+  if (teeType !== TEE_TYPE_SGX && teeType !== TEE_TYPE_TDX) {
+    throw refuse("unproven.tee-type", `Unsupported TEE type: ${teeType}`);
+  }
+  if (teeType === TEE_TYPE_TDX && version === 3) {
+    throw refuse("unproven.tee-type", "TDX TEE quote must have version 4 or 5");
+  }
+  if (teeType === TEE_TYPE_SGX && version !== 3) throw refuse("unproven.tee-type", "SGX TEE quote must have version 3");
+  if (quote.attestationKeyType !== KEY_TYPE_P256) {
+    throw refuse("unproven.key-type", `Unsupported DCAP attestation key type: ${quote.attestationKeyType}`);
+  }
+}
+
+function verifySignedCollateral(collateral: Collateral, chains: ChainVerifier): VerifiedCollateral {
+  const tcbInfo = parseTcbInfo(collateral.tcbInfo);
+  requireWindow(tcbInfo, chains.at, "TCBInfo");
+  const tcbSigner = chains.leafOf(collateral.tcbInfoIssuerChain);
+  requireSignedText(collateral.tcbInfo, collateral.tcbInfoSignature, tcbSigner, "tcb_info");
+  const qeIdentity = parseQeIdentity(collateral.qeIdentity);
+  requireWindow(qeIdentity, chains.at, "QE Identity");
+  const qeSigner = chains.leafOf(collateral.qeIdentityIssuerChain);
+  requireSignedText(collateral.qeIdentity, collateral.qeIdentitySignature, qeSigner, "qe_identity");
+  const nextUpdate = Math.min(tcbInfo.nextUpdate, qeIdentity.nextUpdate, chains.lists.nextUpdate);
+  return { chains, tcbInfo, qeIdentity, nextUpdate } as VerifiedCollateral;
+}
+
+function requireWindow({ issueDate, nextUpdate }: TcbInfo | QeIdentity, at: number, what: string): void {
+  if (at < issueDate) throw refuse("unproven.collateral-expired", `${what} issue date is in the future: ${issueDate}, now ${at}`);
+  if (at > nextUpdate) throw refuse("unproven.collateral-expired", `${what} expired: ${nextUpdate}, now ${at}`);
+}
+
+function requireSignedText(text: string, signature: Uint8Array, signer: Certificate, member: string): void {
+  if (isSignedRaw(Buffer.from(text, "utf8"), signature, signer.publicKey)) return;
+  throw refuse("unproven.collateral-signature", `Signature is invalid for ${member} in quote_collateral`);
+}
+
+function requireQeIdentityKind(quote: Quote, { id, version }: QeIdentity): void {
+  const isTdx = quote.teeType === TEE_TYPE_TDX;
+  const fits = isTdx ? id === "TD_QE" && (version === 2 || version === 3) : id === "QE" && version === 2;
+  if (!fits) {
+    const message = `Unsupported QE Identity id/version for the quote TEE type: ${id.slice(0, 16)} ${version}`;
+    throw refuse("unproven.qe-identity", message);
+  }
+}
+
+/** The chain of the collateral, which then belongs to one machine, or the one inside the quote. */
+export function pckChainOf(quote: Quote, collateral?: Collateral): string {
+  if (collateral?.pckCertificateChain !== undefined) return collateral.pckCertificateChain;
+  const { certificationType, certificationData } = quote.qe;
+  // types 2 and 3 name the platform by its encrypted PPID; asking a PCCS for such a certificate is not built yet
+  if (certificationType !== PEM_CHAIN) {
+    throw refuse("unproven.platform-unsupported", `Unsupported DCAP PCK cert format: ${certificationType}`);
+  }
+  return fromUtf8(certificationData, "Unsupported DCAP PCK cert format", "malformed.quote");
+}
+
+function requireQeReport({ qe, attestationKey }: Quote, pck: Certificate): void {
+  if (!isSignedRaw(qe.reportBytes, qe.signature, pck.publicKey)) {
+    throw refuse("unproven.qe-report", "Signature is invalid for qe_report in quote");
+  }
+  if (qe.authData.length !== QE_AUTH_BYTES) {
+    throw refuse("unproven.qe-report", `Invalid QE auth data length: need ${QE_AUTH_BYTES} bytes, have ${qe.authData.length}`);
+  }
+  const hash = createHash("sha256").update(attestationKey).update(qe.authData).digest();
+  if (!equal(hash, qe.report.reportData.subarray(0, 32))) throw refuse("unproven.qe-report", "QE report hash mismatch");
+}
+
+function requireQuoteSignature({ signedPart, signature, attestationKey }: Quote): void {
+  if (isSignedRaw(signedPart, signature, keyFromPoint(attestationKey, "malformed.quote"))) return;
+  throw refuse("unproven.quote-signature", "ISV enclave report signature is invalid");
+}
+
+function requireSamePlatform({ fmspc, pceId }: PlatformIdentity, tcbInfo: TcbInfo): void {
+  if (!/^[0-9a-fA-F]{12}$/.test(tcbInfo.fmspc)) throw refuse("malformed.collateral", "Failed to decode TCB FMSPC");
+  if (!equal(fmspc, Buffer.from(tcbInfo.fmspc, "hex"))) throw refuse("unproven.platform", "Fmspc mismatch");
+  // stricter than the reference and equal to Intel's verifier: the levels count SVNs of this PCE only
+  if (!equal(pceId, tcbInfo.pceId)) throw refuse("unproven.platform", "PceId mismatch");
+}
+
+function requireTcbInfoKind(quote: Quote, { id, version }: TcbInfo): void {
+  const isTdx = quote.teeType === TEE_TYPE_TDX;
+  if (isTdx ? id === "TDX" && version >= 3 : id === "SGX" && version >= 2) return;
+  const kind = isTdx ? "TDX" : "SGX";
+  throw refuse("unproven.platform", `${kind} quote with non-${kind} TCB info in the collateral: ${id.slice(0, 16)} ${version}`);
+}
+
+function judgePlatform(
+  quote: Quote,
+  platform: PlatformIdentity,
+  tcbInfo: TcbInfo,
+): Pick<VerifiedQuote, "platformStatus" | "tdxModule"> {
+  const td = tdReportOf(quote);
+  const level = matchTcbLevel(tcbInfo, platform, td);
+  const own: Tcb = { status: level.tcbStatus, advisoryIds: level.advisoryIDs };
+  const tdxModule = td && matchTdxModule(tcbInfo, td);
+  return { platformStatus: tdxModule ? mergeTcb(own, tdxModule) : own, tdxModule };
+}
+
+/** The TD report of a TDX quote. A version 5 quote can say TDX and carry an enclave report, which no TCB level judges. */
+function tdReportOf({ teeType, body }: Quote): TdReport | undefined {
+  if (teeType === TEE_TYPE_TDX) {
+    if (body.kind === "sgx") throw refuse("unproven.tcb-level", "TDX quote without TD report");
+    return body;
+  }
+  if (body.kind !== "sgx") throw refuse("unproven.tcb-level", "SGX quote with a TD report");
+  return undefined;
+}
+
+function refuse(code: Code, message: string): KmsError {
+  return new KmsError(code, message);
+}
