@@ -1,0 +1,73 @@
+/** BootInfo: the identity that verified evidence proves, as the policy webhook and the contracts know it. */
+import { createHash } from "node:crypto";
+import { concat, isZero, needLength } from "../bytes.ts";
+import { KmsError } from "../errors.ts";
+import { type BootMode, findEvent, replayEvents } from "./events.ts";
+import type { RuntimeEvent } from "./evidence.ts";
+import type { VerifiedEvidence } from "./verifier.ts";
+
+export type TeeVariant = "dstack-tdx" | "dstack-gcp-tdx" | "dstack-nitro-enclave" | "dstack-amd-sev-snp" | "dstack-aws-nitro-tpm";
+
+export interface BootInfo {
+  readonly teeVariant: TeeVariant;
+  readonly mrAggregated: Uint8Array;
+  readonly osImageHash: Uint8Array;
+  readonly mrSystem: Uint8Array;
+  readonly appId: Uint8Array;
+  readonly composeHash: Uint8Array;
+  readonly instanceId: Uint8Array;
+  readonly deviceId: Uint8Array;
+  readonly keyProviderInfo: Uint8Array;
+  readonly tcbStatus: string;
+  readonly advisoryIds: readonly string[];
+}
+
+export const APP_ID_BYTES = 20;
+const COMPOSE_HASH_BYTES = 32;
+const INSTANCE_ID_BYTES = 20;
+
+/** BootInfo of a TDX guest. `osImageHash` is a claim until the image is measured. */
+export function tdxBootInfo(verified: VerifiedEvidence, osImageHash: Uint8Array, mode: BootMode): BootInfo {
+  const { runtimeEvents } = verified.evidence.stack;
+  const { body } = verified.quote.quote;
+  // at boot time the key provider is not known yet, even if the log has it by now
+  const keyProviderInfo = mode === "boottime" ? new Uint8Array(0) : payloadOf(runtimeEvents, "key-provider");
+  const launch = concat(body.mrTd, body.rtmr0, body.rtmr1, body.rtmr2);
+  const owner = concat(body.mrConfigId, body.mrOwner, body.mrOwnerConfig);
+  const appId = payloadOf(runtimeEvents, "app-id");
+  if (appId.length !== APP_ID_BYTES) throw new KmsError("unproven.app-id", "app_id must be 20 bytes");
+  return {
+    teeVariant: "dstack-tdx",
+    // the three owner registers count all together or not at all
+    mrAggregated: sha256(launch, replayEvents(runtimeEvents, "sha384", mode), isZero(owner) ? new Uint8Array(0) : owner),
+    osImageHash,
+    mrSystem: sha256(launch, mrKeyProvider(keyProviderInfo)),
+    appId,
+    composeHash: exactOrEmpty(payloadOf(runtimeEvents, "compose-hash"), COMPOSE_HASH_BYTES, "compose-hash event"),
+    instanceId: exactOrEmpty(payloadOf(runtimeEvents, "instance-id"), INSTANCE_ID_BYTES, "instance-id event"),
+    deviceId: sha256(verified.quote.ppid),
+    keyProviderInfo,
+    tcbStatus: verified.quote.status,
+    advisoryIds: verified.quote.advisoryIds,
+  };
+}
+
+/** A missing event counts as empty. */
+function payloadOf(events: readonly RuntimeEvent[], name: string): Uint8Array {
+  return findEvent(events, name) ?? new Uint8Array(0);
+}
+
+/** Policy compares these as fixed-size words: a short value must never be padded onto an allowed one. */
+function exactOrEmpty(value: Uint8Array, length: number, what: string): Uint8Array {
+  return value.length === 0 ? value : needLength(value, length, what);
+}
+
+function mrKeyProvider(keyProviderInfo: Uint8Array): Uint8Array {
+  return keyProviderInfo.length === 0 ? new Uint8Array(32) : sha256(keyProviderInfo);
+}
+
+function sha256(...parts: readonly Uint8Array[]): Uint8Array {
+  const hash = createHash("sha256");
+  for (const part of parts) hash.update(part);
+  return new Uint8Array(hash.digest());
+}

@@ -1,0 +1,108 @@
+/** The verifier: the numbered checks from bound evidence to verified evidence. Signatures come before any work on the event log. */
+import { equal, isZero, toHex, utf8 } from "../bytes.ts";
+import { KmsError } from "../errors.ts";
+import { checkPreimages, replayEvents } from "./events.ts";
+import type { Evidence, Stack, TdxEvidence } from "./evidence.ts";
+import { type BoundEvidence, reportData } from "./report-data.ts";
+import type { Collateral } from "./tdx/collateral.ts";
+import type { CollateralSource } from "./tdx/collateral-store.ts";
+import { parseQuote, type Quote } from "./tdx/quote.ts";
+import type { TdReport10, TdReport15 } from "./tdx/report.ts";
+import type { TrustAnchor } from "./tdx/trust-anchor.ts";
+import { type VerifiedQuote, verifyQuote } from "./tdx/verify.ts";
+
+declare const verified: unique symbol;
+declare const verifiedTd: unique symbol;
+
+export type TdReport = TdReport10 | TdReport15;
+
+/** A verified quote that is a TD's, not an enclave's, and passes the checks on the TD's attributes. */
+export type VerifiedTdQuote = VerifiedQuote & {
+  readonly [verifiedTd]: true;
+  readonly quote: Quote & { readonly body: TdReport };
+};
+
+export interface VerifiedEvidence {
+  readonly [verified]: true;
+  readonly evidence: BoundEvidence & { readonly platform: TdxEvidence };
+  readonly quote: VerifiedTdQuote;
+}
+
+export interface Verifier {
+  verify(evidence: BoundEvidence): Promise<VerifiedEvidence>;
+}
+
+export interface VerifierSettings {
+  readonly tdxRoot: TrustAnchor;
+  readonly collateral: CollateralSource;
+  readonly now: () => Date;
+}
+
+export interface VerificationInputs {
+  readonly collateral: Collateral;
+  readonly anchor: TrustAnchor;
+  readonly now: Date;
+}
+
+export function createVerifier(settings: VerifierSettings): Verifier {
+  return {
+    async verify(evidence) {
+      // the cheap refusals first: nobody makes us fetch collateral for evidence that cannot pass
+      const quote = parseQuote(tdxOf(evidence).quote);
+      checkPodPayload(evidence.stack);
+      const collateral = await settings.collateral.collateralFor(quote);
+      return verifyEvidenceWith(evidence, collateral, settings.tdxRoot, settings.now());
+    },
+  };
+}
+
+/** The pure step: the same answer for the same evidence, collateral, anchor and time. */
+export function verifyEvidenceWith(
+  evidence: BoundEvidence,
+  collateral: Collateral,
+  anchor: TrustAnchor,
+  now: Date,
+): VerifiedEvidence {
+  const platform = tdxOf(evidence);
+  checkPodPayload(evidence.stack); // 2
+  const quote = verifyTdQuote(parseQuote(platform.quote), { collateral, anchor, now }); // 3, 4
+  checkReplay(evidence.stack, quote.quote.body); // 5
+  checkQuotedReportData(evidence.stack, quote.quote.body); // 6
+  checkPreimages(platform.eventLog); // 8; 7 is for GCP
+  return { evidence, quote } as VerifiedEvidence;
+}
+
+/** DCAP, then what dstack demands of a TD: no service TD, no debug, an Intel-signed module, and a TD report at all. */
+export function verifyTdQuote(quote: Quote, inputs: VerificationInputs): VerifiedTdQuote {
+  const verifiedQuote = verifyQuote({ quote, ...inputs });
+  const { body } = verifiedQuote.quote;
+  if (body.kind === "sgx") throw new KmsError("unproven.tee-type", "no td report");
+  if (body.kind === "td15" && !isZero(body.mrServiceTd)) throw new KmsError("unproven.service-td", "Invalid mr service td");
+  if (((body.tdAttributes[0] ?? 1) & 1) !== 0) throw new KmsError("unproven.debug", "Debug mode is not allowed");
+  if (!isZero(body.mrSignerSeam)) throw new KmsError("unproven.tdx-module", "Invalid mr signer seam");
+  return verifiedQuote as VerifiedTdQuote;
+}
+
+function tdxOf({ platform }: Evidence): TdxEvidence {
+  if (platform.kind !== "tdx") {
+    throw new KmsError("unproven.platform-unsupported", `platform ${platform.kind} is not supported by this release`);
+  }
+  return platform;
+}
+
+function checkPodPayload({ kind, reportDataPayload, reportData: claimed }: Stack): void {
+  if (kind !== "dstack-pod" || reportDataPayload === undefined) return;
+  if (!equal(claimed, reportData("app-data", utf8(reportDataPayload)))) {
+    throw new KmsError("unproven.report-data", "report_data does not match report_data_payload");
+  }
+}
+
+function checkReplay({ runtimeEvents }: Stack, { rtmr3 }: TdReport): void {
+  const replayed = replayEvents(runtimeEvents, "sha384");
+  if (equal(replayed, rtmr3)) return;
+  throw new KmsError("unproven.event-log", `RTMR3 mismatch, quoted: ${toHex(rtmr3)}, replayed: ${toHex(replayed)}`);
+}
+
+function checkQuotedReportData({ reportData: claimed }: Stack, body: TdReport): void {
+  if (!equal(body.reportData, claimed)) throw new KmsError("unproven.report-data", "tdx report_data mismatch");
+}
