@@ -1,0 +1,87 @@
+/** The owner's policy as the webhook answers it; a denial and an answer that could not be had are kept apart. */
+import { type AuthClient, AuthClientError, type BootRequest, type BootResponse } from "../../auth-eth/api.ts";
+import type { BootInfo } from "../attestation/boot-info.ts";
+import { toHex } from "../bytes.ts";
+import { KmsError } from "../errors.ts";
+import type { Role } from "./authorized-boot.ts";
+
+export type Decision =
+  | { readonly allowed: true; readonly gatewayAppId: string }
+  | { readonly allowed: false; readonly reason: string; readonly unavailable: boolean };
+
+export interface PolicyInfo {
+  readonly isDev: boolean;
+  readonly gatewayAppId: string;
+  readonly kmsContractAddress: string | undefined;
+  readonly chainId: bigint | undefined;
+  readonly appImplementation: string | undefined;
+  readonly ethRpcUrl: string | undefined;
+}
+
+export interface Policy {
+  ask(role: Role, info: BootInfo): Promise<Decision>;
+  info(): Promise<PolicyInfo>;
+}
+
+/** What webhooks of the reference answer, with status 200, when they cannot read the chain. */
+const UNAVAILABLE_REASON = "authorization backend unavailable";
+
+export function createWebhookPolicy(client: AuthClient): Policy {
+  return {
+    async ask(role, info) {
+      return decisionOf(await asked(client.boot(role, bootRequest(info))));
+    },
+    async info() {
+      const info = await asked(client.info());
+      return {
+        isDev: false,
+        gatewayAppId: info.gatewayAppId,
+        kmsContractAddress: info.kmsContractAddr,
+        chainId: BigInt(info.chainId),
+        appImplementation: info.appImplementation,
+        ethRpcUrl: info.ethRpcUrl,
+      };
+    },
+  };
+}
+
+/** Allows everyone. The configuration admits it only under a key that begins with `dangerously`. */
+export function createDevPolicy(gatewayAppId: string): Policy {
+  const nothing = { kmsContractAddress: undefined, chainId: undefined, appImplementation: undefined, ethRpcUrl: undefined };
+  return {
+    ask: async () => ({ allowed: true, gatewayAppId }),
+    info: async () => ({ isDev: true, gatewayAppId, ...nothing }),
+  };
+}
+
+/** Members in the order of the wire; bytes as hex without prefix. */
+export function bootRequest(info: BootInfo): BootRequest {
+  return {
+    teeVariant: info.teeVariant,
+    mrAggregated: toHex(info.mrAggregated),
+    osImageHash: toHex(info.osImageHash),
+    mrSystem: toHex(info.mrSystem),
+    appId: toHex(info.appId),
+    composeHash: toHex(info.composeHash),
+    instanceId: toHex(info.instanceId),
+    deviceId: toHex(info.deviceId),
+    keyProviderInfo: toHex(info.keyProviderInfo),
+    tcbStatus: info.tcbStatus,
+    advisoryIds: info.advisoryIds,
+  };
+}
+
+function decisionOf(response: BootResponse & { readonly code?: string | undefined }): Decision {
+  if (response.isAllowed) return { allowed: true, gatewayAppId: response.gatewayAppId };
+  const unavailable = response.reason === UNAVAILABLE_REASON || response.code?.startsWith("unavailable") === true;
+  return { allowed: false, reason: response.reason, unavailable };
+}
+
+async function asked<T>(answer: Promise<T>): Promise<T> {
+  try {
+    return await answer;
+  } catch (cause) {
+    if (cause instanceof AuthClientError) throw new KmsError("unavailable.webhook", cause.message, { cause });
+    throw cause;
+  }
+}
