@@ -1,4 +1,4 @@
-/** What every process of the local stack does: say when it listens, end on a signal, and end when its parent is gone. */
+/** What every process of the simulator does: say when it listens, and end on a signal or when its parent is gone. */
 import type { Server } from "node:http";
 
 const closeGraceMs = 2_000;
@@ -12,7 +12,7 @@ export function announce(fields: Readonly<Record<string, unknown>>): void {
 export function endWithParent(stop: () => Promise<void>): void {
   let isStopping = false;
   const end = () => {
-    if (isStopping) process.exit(1);
+    if (isStopping) return;
     isStopping = true;
     setTimeout(() => process.exit(1), closeGraceMs).unref();
     stop().then(
@@ -20,8 +20,8 @@ export function endWithParent(stop: () => Promise<void>): void {
       () => process.exit(1),
     );
   };
-  process.once("SIGTERM", end).once("SIGINT", end);
-  process.stdin.once("end", end).once("error", end).resume();
+  process.on("SIGTERM", end).on("SIGINT", end);
+  process.stdin.once("end", end).on("error", end).resume();
 }
 
 export function closeServer(server: Server): Promise<void> {
