@@ -1,0 +1,157 @@
+/** RA-TLS client of a KMS: looks at the server's certificate before it sends anything, then speaks JSON pRPC. */
+import { isIP } from "node:net";
+import { connect, type TLSSocket } from "node:tls";
+import { z } from "zod";
+import { fromUtf8 } from "../bytes.ts";
+import { type Code, codes, KmsError } from "../errors.ts";
+import { type CertificateEvidence, readCertificate } from "./extensions.ts";
+import type { RaTlsIdentity, TempCa } from "./identity.ts";
+import { postJson, type Reply } from "./json-call.ts";
+
+/** Refuses a server by throwing. Called with what its certificate claims, before the request is sent. */
+export type ServerCheck = (server: CertificateEvidence) => void | Promise<void>;
+
+export interface RaTlsClientSettings {
+  /** `https://host[:port]`, with or without `/prpc`. */
+  readonly baseUrl: string;
+  /** The one root to trust, the host name checked; undefined trusts any server and is for the first contact alone. */
+  readonly rootCaPem: string | undefined;
+  readonly identity?: RaTlsIdentity | undefined;
+  readonly checkServer?: ServerCheck | undefined;
+  readonly limits?: Partial<ClientLimits> | undefined;
+}
+
+export interface ClientLimits {
+  readonly connectMs: number;
+  readonly timeoutMs: number;
+  readonly maxReplyBytes: number;
+}
+
+export interface RaTlsClient {
+  /** The decoded JSON answer. Refusals of the server are thrown with its code. */
+  call(method: string, input: unknown): Promise<unknown>;
+}
+
+/** As the guests of the reference have them. */
+const defaultLimits: ClientLimits = { connectMs: 5_000, timeoutMs: 60_000, maxReplyBytes: 16 * 1024 * 1024 };
+const rpcUsage = "kms:rpc";
+const unusable = "unavailable.kms";
+
+const errorSchema = z.object({ error: z.string() });
+const tempCaSchema = z.object({ temp_ca_cert: z.string().min(1), temp_ca_key: z.string().min(1), ca_cert: z.string().min(1) });
+
+export function createRaTlsClient(settings: RaTlsClientSettings): RaTlsClient {
+  const url = prpcUrl(settings.baseUrl);
+  const limits = { ...defaultLimits, ...settings.limits };
+  return {
+    async call(method, input) {
+      const socket = await connectTo(url, settings, limits.connectMs);
+      try {
+        await settings.checkServer?.(serverCertificate(socket));
+        return readReply(await send(socket, url, method, input, limits), url.host);
+      } finally {
+        socket.destroy();
+      }
+    },
+  };
+}
+
+/** The first contact: the server is not checked unless a root or a check is given. */
+export async function fetchTempCa(
+  baseUrl: string,
+  options: Pick<RaTlsClientSettings, "checkServer" | "limits"> & { readonly rootCaPem?: string } = {},
+): Promise<TempCa> {
+  const { checkServer, limits, rootCaPem } = options;
+  const answer = tempCaSchema.safeParse(
+    await createRaTlsClient({ baseUrl, rootCaPem, checkServer, limits }).call("GetTempCaCert", null),
+  );
+  if (!answer.success) throw new KmsError(unusable, "GetTempCaCert: the answer cannot be decoded", { cause: answer.error });
+  const { temp_ca_cert, temp_ca_key, ca_cert } = answer.data;
+  return { tempCaCertPem: temp_ca_cert, tempCaKeyPem: temp_ca_key, caCertPem: ca_cert };
+}
+
+/** A KMS marks its leaf; without this check any app that the same root certified could pose as the KMS. */
+export function needKmsUsage({ usage }: CertificateEvidence): void {
+  if (usage === undefined) throw new KmsError("unproven.server-identity", "missing server cert usage");
+  if (usage !== rpcUsage) throw new KmsError("unproven.server-identity", `Invalid server cert usage: ${usage}`);
+}
+
+/** Existing deployments write the URL with and without the path, and with a slash at the end. */
+function prpcUrl(text: string): URL {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url?.protocol !== "https:") throw new KmsError("malformed.usage", `KMS URL: need https://host, have ${text}`);
+  const path = url.pathname.replace(/\/+$/, "");
+  url.pathname = path.endsWith("/prpc") ? path : `${path}/prpc`;
+  return url;
+}
+
+async function connectTo(url: URL, { rootCaPem, identity }: RaTlsClientSettings, connectMs: number): Promise<TLSSocket> {
+  const host = url.hostname.replace(/^\[(.*)\]$/, "$1");
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const socket = connect({
+    host,
+    port: Number(url.port || 443),
+    ...(isIP(host) === 0 ? { servername: host } : {}),
+    ...(rootCaPem === undefined ? {} : { ca: rootCaPem }),
+    ...(identity === undefined ? {} : { key: Buffer.from(identity.keyPem), cert: identity.certificatePem }),
+    minVersion: "TLSv1.2",
+    ALPNProtocols: ["http/1.1"],
+    rejectUnauthorized: false, // the result is looked at below, so that it gets a code of its own
+  });
+  const timer = setTimeout(() => reject(new Error(`no connection within ${connectMs} ms`)), connectMs);
+  socket.once("secureConnect", resolve).on("error", reject);
+  try {
+    await promise;
+  } catch (cause) {
+    socket.destroy();
+    throw networkError(url.host, cause);
+  } finally {
+    clearTimeout(timer);
+  }
+  if (rootCaPem !== undefined && !socket.authorized) {
+    socket.destroy();
+    throw new KmsError("unproven.server-identity", `KMS ${url.host}: certificate refused: ${String(socket.authorizationError)}`);
+  }
+  return socket;
+}
+
+function serverCertificate(socket: TLSSocket): CertificateEvidence {
+  const certificate = socket.getPeerX509Certificate();
+  if (certificate === undefined) throw new KmsError("unproven.server-identity", "the KMS presented no certificate");
+  return readCertificate(new Uint8Array(certificate.raw));
+}
+
+async function send(socket: TLSSocket, url: URL, method: string, input: unknown, limits: ClientLimits): Promise<Reply> {
+  const path = `${url.pathname}/${encodeURIComponent(method)}?json`;
+  const headers = { host: url.host, connection: "close" };
+  try {
+    return await postJson({ createConnection: () => socket, agent: false, path, headers }, input, limits);
+  } catch (cause) {
+    throw networkError(url.host, cause);
+  }
+}
+
+function readReply({ status, code, body }: Reply, host: string): unknown {
+  if (status !== 200 && status !== 400) throw new KmsError(unusable, `KMS ${host}: answered with status ${status}`);
+  const answer = parseJson(body, host);
+  if (status === 200) return answer;
+  const refusal = errorSchema.safeParse(answer);
+  if (!refusal.success) throw new KmsError(unusable, `KMS ${host}: refused without a reason`);
+  throw new KmsError(isCode(code) ? code : "malformed.request", refusal.data.error);
+}
+
+function parseJson(body: Uint8Array, host: string): unknown {
+  try {
+    return JSON.parse(fromUtf8(body, "answer", unusable));
+  } catch (cause) {
+    throw new KmsError(unusable, `KMS ${host}: the answer is not JSON, ${body.length} bytes`, { cause });
+  }
+}
+
+function isCode(code: string | undefined): code is Code {
+  return code !== undefined && Object.hasOwn(codes, code);
+}
+
+function networkError(host: string, cause: unknown): KmsError {
+  return new KmsError(unusable, `KMS ${host}: ${cause instanceof Error ? cause.message : "failed"}`, { cause });
+}
