@@ -3,18 +3,17 @@ import { createHash } from "node:crypto";
 import { equal, fromUtf8, isZero } from "../../bytes.ts";
 import { type Code, KmsError } from "../../errors.ts";
 import { requireAttributes } from "./attributes.ts";
+import { type ChainVerifier, openChains } from "./chain-verifier.ts";
 import type { Collateral } from "./collateral.ts";
 import { isSignedRaw, keyFromPoint } from "./p256.ts";
 import { type PlatformIdentity, parsePlatformIdentity } from "./pck.ts";
 import { parseQeIdentity, type QeIdentity, verifyQeIdentity } from "./qe-identity.ts";
 import { type Quote, TEE_TYPE_SGX, TEE_TYPE_TDX } from "./quote.ts";
-import { RevocationLists } from "./revocation.ts";
 import { parseTcbInfo, type TcbInfo } from "./tcb-info.ts";
 import { matchTcbLevel, matchTdxModule, type TdReport, type TdxModuleTcb } from "./tcb-match.ts";
 import { mergeTcb, type Tcb, type TcbStatus } from "./tcb-status.ts";
 import type { TrustAnchor } from "./trust-anchor.ts";
 import type { Certificate } from "./x509.ts";
-import { parseChain, verifyPath, verifyUnrevoked } from "./x509-path.ts";
 
 declare const verified: unique symbol;
 
@@ -41,7 +40,6 @@ export interface VerificationInput {
 /** Collateral whose signatures, chains and dates were verified at one time. */
 export interface VerifiedCollateral {
   readonly [verified]: true;
-  readonly chains: ChainVerifier;
   readonly tcbInfo: TcbInfo;
   readonly qeIdentity: QeIdentity;
   /** Seconds since 1970 at which the first part ends. */
@@ -73,46 +71,15 @@ export function verifyQuote({ quote, collateral, anchor, now }: VerificationInpu
   return { ...platform, quote, ...merged, qeStatus, platformStatus, tdxModule } as VerifiedQuote;
 }
 
-/** Steps 0, 0a and 6–11 alone, for a store that keeps nothing unverified. */
-export function verifyCollateral({ collateral, anchor, now }: Omit<VerificationInput, "quote">): VerifiedCollateral {
-  return verifySignedCollateral(collateral, openChains(collateral, anchor, now));
-}
-
-/** Paths to one anchor under one pair of revocation lists at one time; the same PEM text is verified once. */
-export class ChainVerifier {
-  readonly anchor: TrustAnchor;
-  readonly at: number;
-  readonly lists: RevocationLists;
-  readonly #leaves = new Map<string, Certificate>();
-
-  constructor(anchor: TrustAnchor, at: number, lists: RevocationLists) {
-    this.anchor = anchor;
-    this.at = at;
-    this.lists = lists;
-  }
-
-  /** The leaf of a chain that leads to the anchor and of which nothing is revoked. */
-  leafOf(pem: string): Certificate {
-    const known = this.#leaves.get(pem);
-    if (known !== undefined) return known;
-    const path = verifyPath(parseChain(pem), this);
-    verifyUnrevoked(path, this.anchor, this.lists);
-    const [leaf] = path;
-    this.#leaves.set(pem, leaf);
-    return leaf;
-  }
-}
-
-function openChains({ rootCaCrl, pckCrl }: Collateral, anchor: TrustAnchor, now: Date): ChainVerifier {
-  const at = Math.floor(now.getTime() / 1000);
-  const root = anchor.certificate;
-  // stricter than the reference, which never looks at the anchor's own dates: an expired root vouches for nothing
-  if (!(at >= root.notBefore && at <= root.notAfter)) {
-    throw refuse("unproven.certificate-chain", `Failed to load root ca: outside its validity at ${at}`);
-  }
-  const lists = new RevocationLists({ rootCaCrl, pckCrl, anchor, at });
-  lists.requireUnrevoked(root, root);
-  return new ChainVerifier(anchor, at, lists);
+/** Everything about the collateral and its fitness for the platform of a quote, for a store that keeps nothing unverified. */
+export function verifyCollateralFor({ quote, collateral, anchor, now }: VerificationInput): VerifiedCollateral {
+  const chains = openChains(collateral, anchor, now); // 0, 0a
+  const verified = verifySignedCollateral(collateral, chains); // 6–11
+  requireQeIdentityKind(quote, verified.qeIdentity); // 12
+  const platform = parsePlatformIdentity(chains.leafOf(pckChainOf(quote, collateral))); // 13, 14
+  requireSamePlatform(platform, verified.tcbInfo); // 20
+  requireTcbInfoKind(quote, verified.tcbInfo); // 21
+  return verified;
 }
 
 function requireHeader(quote: Quote): void {
@@ -147,7 +114,7 @@ function verifySignedCollateral(collateral: Collateral, chains: ChainVerifier): 
   const qeSigner = chains.leafOf(collateral.qeIdentityIssuerChain);
   requireSignedText(collateral.qeIdentity, collateral.qeIdentitySignature, qeSigner, "qe_identity");
   const nextUpdate = Math.min(tcbInfo.nextUpdate, qeIdentity.nextUpdate, chains.lists.nextUpdate);
-  return { chains, tcbInfo, qeIdentity, nextUpdate } as VerifiedCollateral;
+  return { tcbInfo, qeIdentity, nextUpdate } as VerifiedCollateral;
 }
 
 function requireWindow({ issueDate, nextUpdate }: TcbInfo | QeIdentity, at: number, what: string): void {

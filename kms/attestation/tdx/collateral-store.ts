@@ -1,0 +1,160 @@
+/** Fetches collateral from the configured PCCS and keeps what verified, until its first part ends. */
+import { toHex } from "../../bytes.ts";
+import { KmsError } from "../../errors.ts";
+import type { Collateral } from "./collateral.ts";
+import { type CollateralKey, collateralUrls, pccsBase, readChainHeader, readHexList, readSigned, rootListUrl } from "./pccs.ts";
+import { parsePlatformIdentity, pckCaOf } from "./pck.ts";
+import { type Quote, TEE_TYPE_TDX } from "./quote.ts";
+import type { TrustAnchor } from "./trust-anchor.ts";
+import { pckChainOf, verifyCollateralFor } from "./verify.ts";
+import { parseChain, verifyPath } from "./x509-path.ts";
+
+export interface CollateralSource {
+  collateralFor(quote: Quote): Promise<Collateral>;
+}
+
+export interface CollateralStoreSettings {
+  /** The operator's choice; nothing in a request or a quote can change it. Blank means the default. */
+  readonly pccsUrl: string;
+  /** A quote whose certificates do not lead here starts no request, and nothing unverified is kept. */
+  readonly anchor: TrustAnchor;
+  readonly now: () => Date;
+  /** For each request. */
+  readonly timeoutMs?: number;
+  readonly maxResponseBytes?: number;
+}
+
+const TIMEOUT_MS = 15_000;
+const MAX_RESPONSE_BYTES = 1024 * 1024;
+/** Platforms kept at once; a key holds only what Intel certified, so few are ever seen. */
+const MAX_KEPT = 64;
+
+interface Kept {
+  readonly collateral: Collateral;
+  readonly nextUpdate: number;
+}
+
+export function createCollateralStore(settings: CollateralStoreSettings): CollateralSource {
+  const fetcher = createFetcher(settings);
+  const kept = new Map<string, Kept>();
+  const running = new Map<string, Promise<Collateral>>();
+
+  /** One fetch for all who wait for the same key. */
+  function shared(name: string, key: CollateralKey): Promise<Collateral> {
+    const known = running.get(name);
+    if (known !== undefined) return known;
+    const started = fetcher(key).finally(() => running.delete(name));
+    running.set(name, started);
+    return started;
+  }
+
+  /** Failures are never kept: the verification of the quote names them, and the next quote asks again. */
+  function keepIfGood(name: string, quote: Quote, collateral: Collateral): void {
+    if (kept.get(name)?.collateral === collateral) return;
+    try {
+      const { nextUpdate } = verifyCollateralFor({ quote, collateral, anchor: settings.anchor, now: settings.now() });
+      kept.delete(name);
+      const [oldest] = kept.keys();
+      if (kept.size >= MAX_KEPT && oldest !== undefined) kept.delete(oldest);
+      kept.set(name, { collateral, nextUpdate });
+    } catch (problem) {
+      if (!(problem instanceof KmsError)) throw problem;
+    }
+  }
+
+  return {
+    async collateralFor(quote) {
+      const at = Math.floor(settings.now().getTime() / 1000);
+      const key = keyOfQuote(quote, settings.anchor, at);
+      const name = `${key.tee} ${toHex(key.fmspc)} ${key.ca}`;
+      const found = kept.get(name);
+      if (found !== undefined && at < found.nextUpdate) return found.collateral;
+      const collateral = await shared(name, key);
+      keepIfGood(name, quote, collateral);
+      return collateral;
+    },
+  };
+}
+
+/** What to ask for, from a PCK certificate that the anchor vouches for: strangers cannot make us fetch what they like. */
+function keyOfQuote(quote: Quote, anchor: TrustAnchor, at: number): CollateralKey {
+  const [pck] = verifyPath(parseChain(pckChainOf(quote)), { anchor, at });
+  const { fmspc } = parsePlatformIdentity(pck);
+  return { tee: quote.teeType === TEE_TYPE_TDX ? "tdx" : "sgx", fmspc, ca: pckCaOf(pck) };
+}
+
+interface Answer {
+  readonly headers: Headers;
+  readonly body: Uint8Array;
+}
+
+function createFetcher(settings: CollateralStoreSettings): (key: CollateralKey) => Promise<Collateral> {
+  const base = pccsBase(settings.pccsUrl);
+  const timeoutMs = settings.timeoutMs ?? TIMEOUT_MS;
+  const maxBytes = settings.maxResponseBytes ?? MAX_RESPONSE_BYTES;
+
+  const get = async (url: string, what: string): Promise<Answer> => {
+    try {
+      const response = await fetch(url, { signal: AbortSignal.timeout(timeoutMs) });
+      if (!response.ok) {
+        await response.body?.cancel();
+        throw new KmsError("unavailable.collateral", `${what}: status ${response.status}`);
+      }
+      return { headers: response.headers, body: await readBounded(response, maxBytes, what) };
+    } catch (cause) {
+      if (cause instanceof KmsError) throw cause;
+      throw new KmsError("unavailable.collateral", `${what}: no answer in ${timeoutMs} ms or no connection`, { cause });
+    }
+  };
+
+  /** Only the network and the status may send us on to the distribution point; a wrong body may not. */
+  const rootCaCrl = async (url: string | undefined, qeIdentityIssuerChain: string): Promise<Uint8Array> => {
+    const answer = url === undefined ? undefined : await get(url, "root_ca_crl").catch(() => undefined);
+    if (answer !== undefined) return readHexList(answer.body);
+    return (await get(rootListUrl(qeIdentityIssuerChain), "root_ca_crl")).body;
+  };
+
+  const load = async (key: CollateralKey): Promise<Collateral> => {
+    const urls = collateralUrls(base, key);
+    const [pckCrl, tcb, qe] = await Promise.all([
+      get(urls.pckCrl, "pck_crl"),
+      get(urls.tcbInfo, "tcb_info"),
+      get(urls.qeIdentity, "qe_identity"),
+    ]);
+    const tcbInfo = readSigned(tcb.body, "tcbInfo");
+    const qeIdentity = readSigned(qe.body, "enclaveIdentity");
+    const qeIdentityIssuerChain = readChainHeader(qe.headers, "SGX-Enclave-Identity-Issuer-Chain");
+    return {
+      rootCaCrl: await rootCaCrl(urls.rootCaCrl, qeIdentityIssuerChain),
+      pckCrl: pckCrl.body,
+      tcbInfoIssuerChain: readChainHeader(tcb.headers, "SGX-TCB-Info-Issuer-Chain", "TCB-Info-Issuer-Chain"),
+      tcbInfo: tcbInfo.text,
+      tcbInfoSignature: tcbInfo.signature,
+      qeIdentityIssuerChain,
+      qeIdentity: qeIdentity.text,
+      qeIdentitySignature: qeIdentity.signature,
+    };
+  };
+
+  return async (key) => {
+    try {
+      return await load(key);
+    } catch (cause) {
+      // an answer that cannot be read is the server's fault and not the caller's: the family says who must act
+      const detail = cause instanceof KmsError ? cause.message : "unexpected error";
+      throw new KmsError("unavailable.collateral", `collateral from the PCCS: ${detail}`, { cause });
+    }
+  };
+}
+
+async function readBounded(response: Response, maxBytes: number, what: string): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of response.body ?? []) {
+    size += chunk.length;
+    // leaving the loop cancels the stream
+    if (size > maxBytes) throw new KmsError("unavailable.collateral", `${what}: more than ${maxBytes} bytes`);
+    chunks.push(chunk);
+  }
+  return new Uint8Array(Buffer.concat(chunks));
+}
