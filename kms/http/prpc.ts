@@ -1,0 +1,114 @@
+/** One pRPC call: negotiate, know the caller, read, find the method, parse, do the work, answer. */
+import { create, type DescMessage, toBinary } from "@bufbuild/protobuf";
+import type { VerifiedEvidence } from "../attestation/verifier.ts";
+import { asKmsError, KmsError } from "../errors.ts";
+import { readBody } from "./body.ts";
+import { PrpcErrorSchema } from "./gen/prpc_pb.ts";
+import { decodeJson, decodeQuery, encodeJson } from "./json-codec.ts";
+import type { Log } from "./log.ts";
+import type { PlainMessage } from "./plain.ts";
+import { decodeProtobuf, encodeProtobuf } from "./protobuf-codec.ts";
+import { methodName } from "./request-path.ts";
+import type { Rpc } from "./rpc.ts";
+
+export interface PrpcService {
+  /** The service name and its dot, as in `KMS.`. */
+  readonly prefix: string;
+  readonly rpcs: readonly Rpc[];
+  readonly log: Log;
+}
+
+type Mode = "json" | "protobuf";
+type Authenticate = () => Promise<VerifiedEvidence | undefined>;
+
+/** Answers the call of path segment `segment`. `authenticate` runs for every request, before anything of it is read. */
+export type PrpcEndpoint = (request: Request, segment: string, authenticate: Authenticate) => Promise<Response>;
+
+const MAX_LOGGED_NAME = 64;
+
+export function createPrpcEndpoint({ prefix, rpcs, log }: PrpcService): PrpcEndpoint {
+  const byName = new Map(rpcs.map((rpc) => [rpc.name, rpc]));
+  return async (request, segment, authenticate) => {
+    const started = performance.now();
+    const asked = negotiate(request);
+    const name = methodName(segment, prefix);
+    let mode = asked.beforeDispatch;
+    try {
+      const caller = await authenticate();
+      const body = asked.isGet ? new Uint8Array() : await readBody(request);
+      mode = asked.mode;
+      const rpc = byName.get(name);
+      if (rpc === undefined) throw new KmsError("malformed.method", `Service not found: ${name}`);
+      const output = await rpc.handle(readInput(rpc, asked, body), { caller: () => caller });
+      const response = success(rpc, mode, output);
+      log.info({ method: name, ms: elapsed(started) }, "answered");
+      return response;
+    } catch (thrown) {
+      const error = asKmsError(thrown);
+      const level = error.family === "fault" ? "error" : "warn";
+      log[level]({ method: name.slice(0, MAX_LOGGED_NAME), code: error.code, err: error, ms: elapsed(started) }, "refused");
+      return refusal(error, mode);
+    }
+  };
+}
+
+interface Negotiated {
+  readonly isGet: boolean;
+  readonly query: URLSearchParams;
+  /** How a handler's result and refusals of the dispatch are written. */
+  readonly mode: Mode;
+  /** How a refusal before dispatch is written: a JSON content type alone does not count there. */
+  readonly beforeDispatch: Mode;
+}
+
+function negotiate(request: Request): Negotiated {
+  const query = new URL(request.url).searchParams;
+  const isGet = request.method === "GET" || request.method === "HEAD";
+  const isJsonAsked = isGet || ["", "1", "true"].includes(query.get("json") ?? "no");
+  const mediaType = request.headers.get("content-type")?.split(";")[0]?.trim().toLowerCase();
+  return {
+    isGet,
+    query,
+    mode: isJsonAsked || mediaType === "application/json" ? "json" : "protobuf",
+    beforeDispatch: isJsonAsked ? "json" : "protobuf",
+  };
+}
+
+/** The payload of an Empty request is never parsed: callers send `null`, `{}`, nothing or anything. */
+function readInput(rpc: Rpc, asked: Negotiated, body: Uint8Array): PlainMessage {
+  if (rpc.input === "empty") return {};
+  if (asked.isGet) return decodeQuery(rpc.input, asked.query);
+  return asked.mode === "json" ? decodeJson(rpc.input, body) : decodeProtobuf(rpc.input, body);
+}
+
+function success(rpc: Rpc, mode: Mode, output: PlainMessage | null): Response {
+  const body = rpc.output === "empty" ? emptyBody(mode) : messageBody(rpc.output, mode, output);
+  return new Response(body, { status: 200, headers: headersOf(mode) });
+}
+
+function emptyBody(mode: Mode): string | Uint8Array<ArrayBuffer> {
+  return mode === "json" ? "null" : new Uint8Array();
+}
+
+function messageBody(desc: DescMessage, mode: Mode, output: PlainMessage | null): string | Uint8Array<ArrayBuffer> {
+  if (output === null) throw new TypeError(`no result of type ${desc.name}`);
+  return mode === "json" ? encodeJson(desc, output) : new Uint8Array(encodeProtobuf(desc, output));
+}
+
+/** Every refusal is a 400 with the whole chain of contexts as its text; the code travels in a header that old peers ignore. */
+function refusal(error: KmsError, mode: Mode): Response {
+  const body =
+    mode === "json"
+      ? JSON.stringify({ error: error.message }, null, 2)
+      : new Uint8Array(toBinary(PrpcErrorSchema, create(PrpcErrorSchema, { message: error.message })));
+  return new Response(body, { status: 400, headers: { ...headersOf(mode), "X-Error-Code": error.code } });
+}
+
+/** Answers may carry keys, so no cache on the way may keep them. */
+function headersOf(mode: Mode): Record<string, string> {
+  return { "Content-Type": mode === "json" ? "application/json" : "application/octet-stream", "Cache-Control": "no-store" };
+}
+
+function elapsed(started: number): number {
+  return Math.round(performance.now() - started);
+}

@@ -1,0 +1,42 @@
+/** The routes of the main listener. */
+import { TLSSocket } from "node:tls";
+import type { VerifiedEvidence } from "../attestation/verifier.ts";
+import { peerCertificateDer } from "../ra-tls/server.ts";
+import { type App, createFramedApp, PLAIN_TEXT } from "./framework.ts";
+import type { Log } from "./log.ts";
+import { createMetrics } from "./metrics.ts";
+import { createPrpcEndpoint } from "./prpc.ts";
+import { methodName } from "./request-path.ts";
+import type { Rpc } from "./rpc.ts";
+
+export interface ServiceAppInput {
+  readonly prefix: "KMS.";
+  readonly rpcs: readonly Rpc[];
+  /** The verified evidence of a client certificate; undefined where the caller has none. It throws what the caller is told. */
+  readonly authenticate: (peerDer: Uint8Array | undefined) => Promise<VerifiedEvidence | undefined>;
+  /** The text of `X-App-Version`. */
+  readonly version: string;
+  readonly log: Log;
+  /** Whether GET /metrics is served; off unless said. */
+  readonly metrics?: boolean;
+}
+
+export function createServiceApp(input: ServiceAppInput): App {
+  const app = createFramedApp(input.log, { "X-App-Version": input.version });
+  const metrics = createMetrics();
+  const answer = createPrpcEndpoint(input);
+  app.use("/prpc/:method", async (c, next) => {
+    await next();
+    metrics.count(methodName(c.req.param("method"), input.prefix), c.res.status);
+  });
+  app.on(["GET", "POST"], "/prpc/:method", (c) =>
+    answer(c.req.raw, c.req.param("method"), () => input.authenticate(peerDer(c.env.incoming.socket))),
+  );
+  if (input.metrics === true) app.get("/metrics", (c) => c.body(metrics.text(), 200, PLAIN_TEXT));
+  return app;
+}
+
+/** Read for every request from the connection itself: nothing in a request says who the caller is. */
+function peerDer(socket: unknown): Uint8Array | undefined {
+  return socket instanceof TLSSocket ? peerCertificateDer(socket) : undefined;
+}
