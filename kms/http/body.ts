@@ -1,30 +1,48 @@
 /** Reads a request body up to the limit, which holds while reading and not only where a length was announced. */
-import { concat } from "../bytes.ts";
 import { KmsError } from "../errors.ts";
 
 /** The protocol's limit for every method: 10 MiB. */
 export const MAX_BODY_BYTES = 10 * 1024 * 1024;
 
+const FIRST_BUFFER_BYTES = 4096;
+
 export async function readBody(request: Request): Promise<Uint8Array> {
-  const announced = request.headers.get("content-length");
-  if (announced === null) return readChunks(request.body);
-  if (Number(announced) > MAX_BODY_BYTES) throw tooLarge();
-  const body = new Uint8Array(await request.arrayBuffer().catch(interrupted));
-  if (body.length > MAX_BODY_BYTES) throw tooLarge();
-  return body;
+  if (Number(request.headers.get("content-length") ?? 0) > MAX_BODY_BYTES) throw tooLarge();
+  const body = new GrowingBuffer();
+  const reader = request.body?.getReader();
+  for (;;) {
+    const read = await reader?.read().catch(interrupted);
+    if (read === undefined || read.done) return body.bytes();
+    if (body.length + read.value.length > MAX_BODY_BYTES) throw tooLarge();
+    body.append(read.value);
+  }
 }
 
-async function readChunks(stream: ReadableStream<Uint8Array> | null): Promise<Uint8Array> {
-  if (stream === null) return new Uint8Array();
-  const reader = stream.getReader();
-  const chunks: Uint8Array[] = [];
-  let length = 0;
-  for (;;) {
-    const { done, value } = await reader.read().catch(interrupted);
-    if (done) return concat(...chunks);
-    length += value.length;
-    if (length > MAX_BODY_BYTES) throw tooLarge();
-    chunks.push(value);
+/**
+ * Holds what has arrived, and at most twice that: neither an announced length that never comes nor a body in chunks of one byte,
+ * each of them an object, costs more memory than its own size.
+ */
+class GrowingBuffer {
+  #buffer = new Uint8Array(FIRST_BUFFER_BYTES);
+  #length = 0;
+
+  get length(): number {
+    return this.#length;
+  }
+
+  append(chunk: Uint8Array): void {
+    const needed = this.#length + chunk.length;
+    if (needed > this.#buffer.length) {
+      const larger = new Uint8Array(Math.max(needed, this.#buffer.length * 2));
+      larger.set(this.bytes());
+      this.#buffer = larger;
+    }
+    this.#buffer.set(chunk, this.#length);
+    this.#length = needed;
+  }
+
+  bytes(): Uint8Array {
+    return this.#buffer.subarray(0, this.#length);
   }
 }
 

@@ -41,6 +41,9 @@ export const listenerLimits: ListenerLimits = {
 
 const DRAIN_POLL_MS = 20;
 
+/** For clients of HTTP/1.0 that name no host. */
+const FALLBACK_HOST = "localhost";
+
 export interface ListenOptions {
   readonly hostname: string;
   /** 0 takes a free one. */
@@ -77,7 +80,7 @@ export async function listen(app: App, options: ListenOptions): Promise<Listener
 
 type HttpServer = ReturnType<typeof createHttpServer>;
 
-function createServer(app: App, { tls, hostname }: ListenOptions, limits: ListenerLimits): HttpServer | HttpsServer {
+function createServer(app: App, { tls }: ListenOptions, limits: ListenerLimits): HttpServer | HttpsServer {
   const http = {
     headersTimeout: limits.headersMs,
     requestTimeout: limits.requestMs,
@@ -87,10 +90,10 @@ function createServer(app: App, { tls, hostname }: ListenOptions, limits: Listen
   };
   const server =
     tls === undefined
-      ? createAdaptorServer({ fetch: app.fetch, hostname, createServer: createHttpServer, serverOptions: http })
+      ? createAdaptorServer({ fetch: app.fetch, hostname: FALLBACK_HOST, createServer: createHttpServer, serverOptions: http })
       : createAdaptorServer({
           fetch: app.fetch,
-          hostname,
+          hostname: FALLBACK_HOST,
           createServer: createHttpsServer,
           serverOptions: { ...tls, ...http, handshakeTimeout: limits.handshakeMs },
         });

@@ -25,6 +25,7 @@ type Authenticate = () => Promise<VerifiedEvidence | undefined>;
 export type PrpcEndpoint = (request: Request, segment: string, authenticate: Authenticate) => Promise<Response>;
 
 const MAX_LOGGED_NAME = 64;
+const MAX_LOGGED_CAUSES = 8;
 
 export function createPrpcEndpoint({ prefix, rpcs, log }: PrpcService): PrpcEndpoint {
   const byName = new Map(rpcs.map((rpc) => [rpc.name, rpc]));
@@ -45,8 +46,7 @@ export function createPrpcEndpoint({ prefix, rpcs, log }: PrpcService): PrpcEndp
       return response;
     } catch (thrown) {
       const error = asKmsError(thrown);
-      const level = error.family === "fault" ? "error" : "warn";
-      log[level]({ method: name.slice(0, MAX_LOGGED_NAME), code: error.code, err: error, ms: elapsed(started) }, "refused");
+      logRefusal(log, error, { method: name.slice(0, MAX_LOGGED_NAME), ms: elapsed(started) });
       return refusal(error, mode);
     }
   };
@@ -102,6 +102,19 @@ function refusal(error: KmsError, mode: Mode): Response {
       ? JSON.stringify({ error: error.message }, null, 2)
       : new Uint8Array(toBinary(PrpcErrorSchema, create(PrpcErrorSchema, { message: error.message })));
   return new Response(body, { status: 400, headers: { ...headersOf(mode), "X-Error-Code": error.code } });
+}
+
+/** A refusal is ordinary and told in one line with its causes; a fault is ours to mend and comes with its stack. */
+function logRefusal(log: Log, error: KmsError, fields: { readonly method: string; readonly ms: number }): void {
+  if (error.family === "fault") {
+    log.error({ ...fields, code: error.code, err: error }, "failed");
+    return;
+  }
+  const causes: string[] = [];
+  for (let cause = error.cause; cause instanceof Error && causes.length < MAX_LOGGED_CAUSES; cause = cause.cause) {
+    causes.push(cause.message);
+  }
+  log.warn({ ...fields, code: error.code, reason: error.message, causes }, "refused");
 }
 
 /** Answers may carry keys, so no cache on the way may keep them. */

@@ -251,10 +251,17 @@ describe("refusals", () => {
     expect(lines).toEqual([
       {
         level: "error",
-        message: "refused",
+        message: "failed",
         fields: expect.objectContaining({ method, code: "fault.internal", err: expect.any(KmsError) }),
       },
     ]);
+  });
+
+  test("a refusal is logged in one line with its code and causes", async () => {
+    lines.length = 0;
+    await post("/prpc/GetAppKey", "garbage");
+    const fields = expect.objectContaining({ method: "GetAppKey", code: "malformed.request", causes: [expect.any(String)] });
+    expect(lines).toEqual([{ level: "warn", message: "refused", fields }]);
   });
 
   test("neither bodies nor results are logged", async () => {
