@@ -32,6 +32,7 @@ export interface Settings {
     readonly downloadUrl: string;
     readonly downloadTimeoutMs: number | undefined;
   };
+  readonly metrics: boolean;
   readonly auth: AuthSettings;
   readonly onboard: {
     readonly enabled: boolean;
@@ -50,11 +51,14 @@ export interface TlsFiles {
   readonly clientCertificateMandatory: boolean;
 }
 
+type Environment = Readonly<Record<string, string | undefined>>;
+
 export interface ConfigSources {
   /** The file given with `-c`. */
   readonly explicit?: string | undefined;
   readonly cwd: string;
-  readonly env: Readonly<Record<string, string | undefined>>;
+  /** The process environment unless given. */
+  readonly env?: Environment;
   readonly systemDir?: string;
 }
 
@@ -67,7 +71,7 @@ export interface LoadedConfig {
 const SYSTEM_DIR = "/etc/kms";
 
 export function loadConfig(sources: ConfigSources): LoadedConfig {
-  const { explicit, cwd, env, systemDir = SYSTEM_DIR } = sources;
+  const { explicit, cwd, env = process.env, systemDir = SYSTEM_DIR } = sources;
   const layers = loadLayers({ explicit, cwd, systemDir }).map(readLayer);
   refuse(layers.flatMap((layer) => layer.problems));
   const config = configSchema.parse(layers.reduce<Table>((under, layer) => merge(under, layer.table), {}));
@@ -124,7 +128,7 @@ function weakened({ core }: Config): string[] {
   return switches.filter(([on]) => on).map(([, line]) => line);
 }
 
-function toSettings({ rpc, core }: Config, cwd: string, env: ConfigSources["env"]): Settings {
+function toSettings({ rpc, core }: Config, cwd: string, env: Environment): Settings {
   const file = (path: string) => resolve(cwd, path);
   const certDir = file(core.cert_dir);
   const { mutual, key, certs } = rpc.tls;
@@ -153,6 +157,7 @@ function toSettings({ rpc, core }: Config, cwd: string, env: ConfigSources["env"
       downloadUrl: core.image.download_url,
       downloadTimeoutMs: core.image.download_timeout,
     },
+    metrics: core.metrics.enabled,
     auth: authSettings(core.auth_api),
     onboard: {
       enabled: core.onboard.enabled,

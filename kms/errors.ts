@@ -65,6 +65,7 @@ export const codes = {
   "denied.policy": "the policy does not allow this boot",
   "denied.self": "the policy does not allow this KMS",
   "denied.already-bootstrapped": "this KMS already has keys",
+  "denied.transaction": "the contract refuses the transaction",
   "denied.release-gate": "key release to this platform is switched off",
 
   // something we depend on does not answer

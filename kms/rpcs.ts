@@ -1,0 +1,65 @@
+/** Joins the methods with the messages of the wire: which RPCs each listener serves, and which fields they read. */
+import { KMS, Onboard } from "./http/gen/kms_pb.ts";
+import type { PlainMessage } from "./http/plain.ts";
+import { type Rpc, rpcsOf } from "./http/rpc.ts";
+import { k256Pubkey } from "./keys/root-keys.ts";
+import { readBootstrapInfo, type StoredKeySet } from "./keys/store.ts";
+import { getAppEnvEncryptPubKey } from "./methods/get-app-env-encrypt-pubkey.ts";
+import { getAppKey } from "./methods/get-app-key.ts";
+import { getMeta } from "./methods/get-meta.ts";
+import { getTempCaCert } from "./methods/get-temp-ca-cert.ts";
+import { onboardBootstrap } from "./methods/onboard-bootstrap.ts";
+import { getAttestationInfo } from "./methods/onboard-get-attestation-info.ts";
+import { createBootstrap } from "./replication/bootstrap.ts";
+import type { Services } from "./services.ts";
+
+export function serviceRpcs(services: Services, keys: StoredKeySet): Rpc[] {
+  const { authority, settings, now } = services;
+  const { rootKeys, rootCaCertPem, tempCaCertPem, tempCaKeyPem } = keys;
+  const gates = settings;
+  const meta = {
+    authority,
+    rootCaCertPem,
+    k256Pubkey: k256Pubkey(rootKeys),
+    readBootstrapInfo: () => readBootstrapInfo(settings.certDir),
+  };
+  return rpcsOf(KMS, {
+    GetAppKey: (input, call) => {
+      const request = { apiVersion: number(input, "api_version"), vmConfig: text(input, "vm_config") };
+      return getAppKey({ authority, rootKeys, rootCaCertPem, gates }, request, call.caller());
+    },
+    GetAppEnvEncryptPubKey: (input) => getAppEnvEncryptPubKey({ authority, rootKeys, now }, { appId: bytes(input, "app_id") }),
+    GetMeta: () => getMeta(meta),
+    GetTempCaCert: () => getTempCaCert({ authority, gates, tempCaCertPem, tempCaKeyPem, rootCaCertPem }),
+  });
+}
+
+/** Finish belongs to the listener and is served by it. */
+export function onboardRpcs(services: Services): Rpc[] {
+  const { agent, ownEvidence, authority, settings } = services;
+  const bootstrap = createBootstrap({ ...services, ...settings });
+  return rpcsOf(Onboard, {
+    Bootstrap: (input) => onboardBootstrap({ bootstrap }, { domain: text(input, "domain") }),
+    GetAttestationInfo: () => getAttestationInfo({ ownEvidence, agent, authority, siteName: settings.siteName }),
+  });
+}
+
+// The codecs give every field its type; these say so to the compiler.
+
+function text(input: PlainMessage, field: string): string {
+  const value = input[field];
+  if (typeof value !== "string") throw new TypeError(`${field}: need text, have ${typeof value}`);
+  return value;
+}
+
+function number(input: PlainMessage, field: string): number {
+  const value = input[field];
+  if (typeof value !== "number") throw new TypeError(`${field}: need a number, have ${typeof value}`);
+  return value;
+}
+
+function bytes(input: PlainMessage, field: string): Uint8Array {
+  const value = input[field];
+  if (!(value instanceof Uint8Array)) throw new TypeError(`${field}: need bytes, have ${typeof value}`);
+  return value;
+}

@@ -1,0 +1,101 @@
+/** The states of a KMS process: without keys it onboards; with keys it renews its certificates and serves. */
+import { readFile } from "node:fs/promises";
+import type { Logger } from "pino";
+import type { TlsFiles } from "./config.ts";
+import { KmsError } from "./errors.ts";
+import { type Listener, listen } from "./http/listeners.ts";
+import { createOnboardApp } from "./http/onboard-app.ts";
+import { createServiceApp } from "./http/service-app.ts";
+import { inspectKeyStore, loadKeySet, type StoredKeySet } from "./keys/store.ts";
+import { tlsServerOptions } from "./ra-tls/server.ts";
+import { createBootstrap } from "./replication/bootstrap.ts";
+import { reissueCertificates } from "./replication/reissue.ts";
+import { onboardRpcs, serviceRpcs } from "./rpcs.ts";
+import { authenticate, type Services } from "./services.ts";
+
+export interface Run {
+  readonly services: Services;
+  readonly log: Logger;
+  readonly version: string;
+  /** Told of the listener that serves now, so that a signal can end it. */
+  readonly serving: (listener: Listener) => void;
+}
+
+/** Returns when the main listener serves. */
+export async function startKms(run: Run): Promise<void> {
+  const { settings } = run.services;
+  if (settings.onboard.enabled && (await inspectKeyStore(settings.certDir)) === "empty") {
+    await getKeys(run);
+    if ((await inspectKeyStore(settings.certDir)) === "empty") throw new KmsError("fault.start", "Failed to onboard");
+  }
+  const keys = await loadKeys(run);
+  await serveMain(run, keys);
+}
+
+async function getKeys(run: Run): Promise<void> {
+  const { services, log } = run;
+  const { autoBootstrapDomain } = services.settings.onboard;
+  if (autoBootstrapDomain === "") return serveOnboard(run);
+  await createBootstrap({ ...services, ...services.settings }).auto(autoBootstrapDomain);
+  log.info({ domain: autoBootstrapDomain }, "bootstrapped");
+}
+
+/** Plain HTTP until the operator finishes; the main listener may then take the same port. */
+async function serveOnboard({ services, log, serving }: Run): Promise<void> {
+  const { address, port } = services.settings.onboard;
+  const finished = Promise.withResolvers<void>();
+  const app = createOnboardApp({ rpcs: onboardRpcs(services), onFinish: finished.resolve, log });
+  const listener = await listen(app, { hostname: address, port, log });
+  serving(listener);
+  log.info({ url: listener.url, mode: "onboard" }, "listening");
+  await finished.promise;
+  await listener.close();
+}
+
+async function loadKeys({ services, log }: Run): Promise<StoredKeySet> {
+  const { certDir, onboard, attestRpcCert } = services.settings;
+  const { autoBootstrapDomain: domain } = onboard;
+  const stored = await loadKeySet(certDir, domain === "" ? {} : { domain });
+  for (const warning of stored.warnings) log.warn({ certDir }, warning);
+  try {
+    return await reissueCertificates({ ...services, ...services.settings }, stored);
+  } catch (thrown) {
+    // with evidence required, an old certificate would promise what this start could not prove
+    if (attestRpcCert) throw thrown;
+    log.warn({ err: thrown }, "certificates not renewed, the stored ones are used");
+    return stored;
+  }
+}
+
+async function serveMain({ services, log, version, serving }: Run, keys: StoredKeySet): Promise<void> {
+  const { rpc, metrics } = services.settings;
+  const app = createServiceApp({
+    prefix: "KMS.",
+    rpcs: serviceRpcs(services, keys),
+    authenticate: (peerDer) => authenticate(services.verifier, peerDer),
+    version: `v${version} (git:unknown)`,
+    log,
+    metrics,
+  });
+  const files = await readTlsFiles(rpc.tls);
+  if (files.certPem !== keys.rpcCertPem || files.tempCaPem !== keys.tempCaCertPem) {
+    log.warn(rpc.tls, "rpc.tls names other certificates than those in core.cert_dir: keep them in step");
+  }
+  const tls = { ...tlsServerOptions(files), rejectUnauthorized: rpc.tls.clientCertificateMandatory };
+  const listener = await listen(app, { hostname: rpc.address, port: rpc.port, tls, log });
+  serving(listener);
+  log.info({ url: listener.url, mode: "main" }, "listening");
+}
+
+async function readTlsFiles({ keyFile, certFile, clientCaFile }: TlsFiles) {
+  try {
+    const [keyPem, certPem, tempCaPem] = await Promise.all([
+      readFile(keyFile),
+      readFile(certFile, "utf8"),
+      readFile(clientCaFile, "utf8"),
+    ]);
+    return { keyPem, certPem, tempCaPem };
+  } catch (cause) {
+    throw new KmsError("fault.start", "rpc.tls: a file cannot be read", { cause });
+  }
+}
