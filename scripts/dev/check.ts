@@ -5,7 +5,7 @@ import { runStep, type Step, type StepResult } from "./run-steps.ts";
 const steps: readonly Step[] = [
   { name: "contracts compile", command: ["hardhat", "build", "--quiet"] },
   { name: "types", command: ["tsc", "--noEmit", "-p", "."] },
-  { name: "format, lint, layers", command: ["biome", "ci", "--max-diagnostics=100", "--error-on-warnings", "."] },
+  { name: "format, lint, layers", command: ["biome", "ci", "--colors=off", "--max-diagnostics=100", "--error-on-warnings", "."] },
   { name: "solidity format", command: ["prettier", "--check", "contracts/**/*.sol"] },
   { name: "solidity lint", command: ["solhint", "--max-warnings", "0", "contracts/**/*.sol"] },
   { name: "generated protocol code is current", command: ["node", "scripts/dev/generated.ts"] },
