@@ -6,6 +6,7 @@ import hardhatVerify from "@nomicfoundation/hardhat-verify";
 import hardhatViem from "@nomicfoundation/hardhat-viem";
 import hardhatViemAssertions from "@nomicfoundation/hardhat-viem-assertions";
 import { configVariable, defineConfig } from "hardhat/config";
+import { operatorTasks } from "./scripts/tasks/definitions.ts";
 
 const require = createRequire(import.meta.url);
 const solc = {
@@ -20,6 +21,7 @@ const solc = {
 
 export default defineConfig({
   plugins: [hardhatViem, hardhatIgnitionViem, hardhatNetworkHelpers, hardhatViemAssertions, hardhatKeystore, hardhatVerify],
+  tasks: operatorTasks,
   solidity: {
     npmFilesToBuild: ["@openzeppelin/contracts/proxy/ERC1967/ERC1967Proxy.sol"],
     profiles: { default: solc, production: { ...solc, isolated: true } },

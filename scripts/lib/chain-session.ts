@@ -1,0 +1,103 @@
+/** The chain and the account that `--network` names: reads, rehearsed calls, and transactions awaited to their receipt. */
+import type { HardhatRuntimeEnvironment } from "hardhat/types/hre";
+import type { Account, Chain, PublicClient, TransactionReceipt, Transport, WalletClient } from "viem";
+import {
+  type Abi,
+  BaseError,
+  ContractFunctionRevertedError,
+  ContractFunctionZeroDataError,
+  encodeFunctionData,
+  type Hex,
+} from "viem";
+import { KmsError } from "../../kms/errors.ts";
+import { hinted, usageError } from "./cli.ts";
+
+export interface ChainSession {
+  readonly reader: PublicClient;
+  readonly wallet: WalletClient<Transport, Chain, Account>;
+  readonly sender: Hex;
+  readonly network: string;
+  readonly chainId: number;
+}
+
+/** One call of a contract's function, as it is rehearsed, shown and sent. */
+export interface ContractCall {
+  readonly address: Hex;
+  readonly abi: Abi;
+  readonly functionName: string;
+  readonly args: readonly unknown[];
+}
+
+export async function openSession(hre: HardhatRuntimeEnvironment): Promise<ChainSession> {
+  if (hre.globalOptions.network === undefined) {
+    throw usageError("no network is named", "pass --network localhost or --network sepolia");
+  }
+  return onChain(async () => {
+    const { viem, networkName } = await hre.network.create();
+    const reader = await viem.getPublicClient();
+    const [wallet] = await viem.getWalletClients();
+    if (wallet === undefined)
+      throw usageError(`network ${networkName} has no account`, "set its key: hardhat keystore set SEPOLIA_PRIVATE_KEY");
+    return { reader, wallet, sender: wallet.account.address, network: networkName, chainId: await reader.getChainId() };
+  });
+}
+
+/** What the call would return: it is refused here with the contract's own words, before anything is signed. */
+export async function rehearse(session: ChainSession, call: ContractCall): Promise<unknown> {
+  return onChain(async () => (await session.reader.simulateContract({ ...call, account: session.wallet.account })).result);
+}
+
+export async function send(session: ChainSession, call: ContractCall): Promise<TransactionReceipt> {
+  const receipt = await onChain(async () => {
+    const hash = await session.wallet.sendTransaction({ to: call.address, data: dataOf(call) });
+    return session.reader.waitForTransactionReceipt({ hash });
+  });
+  if (receipt.status !== "success")
+    throw new KmsError("denied.transaction", `transaction ${receipt.transactionHash} was reverted`);
+  return receipt;
+}
+
+export function dataOf(call: ContractCall): Hex {
+  return encodeFunctionData({ abi: call.abi, functionName: call.functionName, args: [...call.args] });
+}
+
+/** Errors of the chain's libraries as ours. Their long texts name the endpoint: only the short ones go on. */
+export async function onChain<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (cause) {
+    if (cause instanceof KmsError) throw cause;
+    throw asChainError(cause);
+  }
+}
+
+function asChainError(cause: unknown): KmsError {
+  if (!(cause instanceof BaseError)) {
+    const text = cause instanceof Error ? firstLine(cause.message) : "unknown error";
+    return hinted("unavailable.chain", `the chain cannot be used: ${text}`, "is the node running, and the network's URL right?", {
+      cause,
+    });
+  }
+  const revert = cause.walk((error) => error instanceof ContractFunctionRevertedError);
+  if (revert instanceof ContractFunctionRevertedError) {
+    const reason = revert.data
+      ? `${revert.data.errorName}(${(revert.data.args ?? []).join(", ")})`
+      : (revert.reason ?? "no reason given");
+    return hinted("denied.transaction", `the contract refuses: ${reason}`, "changes are the owner's: is the sender its owner?", {
+      cause,
+    });
+  }
+  if (cause.walk((error) => error instanceof ContractFunctionZeroDataError)) {
+    return usageError("there is no such contract at the address", "check the address and the network");
+  }
+  return hinted(
+    "unavailable.chain",
+    `the chain cannot be used: ${firstLine(cause.shortMessage)}`,
+    "is the node running, and the account funded?",
+    { cause },
+  );
+}
+
+function firstLine(text: string): string {
+  return text.split("\n", 1)[0] ?? "";
+}

@@ -1,0 +1,77 @@
+/** Creates an app contract by KmsAuth's factory and tells its app id. */
+import type { HardhatRuntimeEnvironment } from "hardhat/types/hre";
+import { type Hex, isAddressEqual, type Log, parseEventLogs } from "viem";
+import { KmsError } from "../../kms/errors.ts";
+import { type ChainSession, openSession } from "../lib/chain-session.ts";
+import { carryOut, tell } from "../lib/change.ts";
+import { type CommandResult, runCommand } from "../lib/cli.ts";
+import { kmsAuthAbi } from "../lib/governance-abi.ts";
+import { kmsAuthAddress, parseAddress, parseHash } from "../lib/values.ts";
+
+const zeroHash: Hex = `0x${"00".repeat(32)}`;
+
+export interface AppCreateArguments {
+  readonly kmsAuth: string | undefined;
+  readonly owner: string | undefined;
+  readonly composeHash: string | undefined;
+  readonly device: string | undefined;
+  readonly allowAnyDevice: boolean;
+  readonly requireTcbUpToDate: boolean;
+  readonly disableUpgrades: boolean;
+  readonly dryRun: boolean;
+  readonly json: boolean;
+}
+
+export default function appCreate(input: AppCreateArguments, hre: HardhatRuntimeEnvironment): Promise<void> {
+  return runCommand(input, async () => {
+    const contract = kmsAuthAddress(input.kmsAuth);
+    const composeHash = input.composeHash === undefined ? zeroHash : parseHash(input.composeHash, "compose hash");
+    const device = input.device === undefined ? zeroHash : parseHash(input.device, "device");
+    const owner = input.owner === undefined ? undefined : parseAddress(input.owner, "the owner", "pass --owner ADDRESS");
+    return createApp(await openSession(hre), contract, { ...input, owner, composeHash, device });
+  });
+}
+
+export interface AppSettings {
+  readonly owner: Hex | undefined;
+  readonly composeHash: Hex;
+  readonly device: Hex;
+  readonly allowAnyDevice: boolean;
+  readonly requireTcbUpToDate: boolean;
+  readonly disableUpgrades: boolean;
+  readonly dryRun: boolean;
+}
+
+export async function createApp(session: ChainSession, contract: Hex, settings: AppSettings): Promise<CommandResult> {
+  const owner = settings.owner ?? session.sender;
+  const { disableUpgrades, requireTcbUpToDate, allowAnyDevice, device, composeHash } = settings;
+  const args = [owner, disableUpgrades, requireTcbUpToDate, allowAnyDevice, device, composeHash];
+  const change = {
+    task: "app create",
+    call: { address: contract, abi: kmsAuthAbi, functionName: "deployAndRegisterApp", args },
+    what: "app",
+    before: null,
+    after: {
+      owner,
+      composeHash: composeHash === zeroHash ? null : composeHash,
+      device: device === zeroHash ? null : device,
+      allowAnyDevice,
+      requireTcbUpToDate,
+      disableUpgrades,
+    },
+    ...(device === zeroHash && !allowAnyDevice && { notes: ["no device may run this app: pass --device or --allow-any-device"] }),
+  };
+  const outcome = await carryOut(session, change, settings);
+  const appId = outcome.receipt && deployedApp(outcome.receipt.logs, contract);
+  const result = tell(session, change, outcome, { dryRun: settings.dryRun, extra: { appId } });
+  return { ...result, notes: change.notes ?? [] };
+}
+
+/** Only an event of the factory itself counts: the app's initialisation emits logs of its own. */
+function deployedApp(logs: Log[], factory: Hex): Hex {
+  const events = parseEventLogs({ abi: kmsAuthAbi, eventName: "AppDeployedViaFactory", logs });
+  const [event, ...others] = events.filter(({ address }) => isAddressEqual(address, factory));
+  if (event === undefined || others.length > 0)
+    throw new KmsError("fault.internal", "need one AppDeployedViaFactory event of the factory");
+  return event.args.appId;
+}
