@@ -125,7 +125,7 @@ async function send(socket: TLSSocket, url: URL, method: string, input: unknown,
   const path = `${url.pathname}/${encodeURIComponent(method)}?json`;
   const headers = { host: url.host, connection: "close" };
   try {
-    return await postJson({ createConnection: () => socket, agent: false, path, headers }, input, limits);
+    return await postJson({ createConnection: () => socket, path, headers }, input, limits);
   } catch (cause) {
     throw networkError(url.host, cause);
   }
