@@ -72,15 +72,19 @@ export function verifyEvidenceWith(
   return { evidence, quote } as VerifiedEvidence;
 }
 
-/** DCAP, then what dstack demands of a TD: no service TD, no debug, an Intel-signed module, and a TD report at all. */
+/** DCAP, then what dstack demands of a TD. */
 export function verifyTdQuote(quote: Quote, inputs: VerificationInputs): VerifiedTdQuote {
-  const verifiedQuote = verifyQuote({ quote, ...inputs });
-  const { body } = verifiedQuote.quote;
+  return requireTd(verifyQuote({ quote, ...inputs }));
+}
+
+/** No service TD, no debug, an Intel-signed module, and a TD report at all. DCAP looked at some of it; this is the owner's rule. */
+export function requireTd(quote: VerifiedQuote): VerifiedTdQuote {
+  const { body } = quote.quote;
   if (body.kind === "sgx") throw new KmsError("unproven.tee-type", "no td report");
   if (body.kind === "td15" && !isZero(body.mrServiceTd)) throw new KmsError("unproven.service-td", "Invalid mr service td");
   if (((body.tdAttributes[0] ?? 1) & 1) !== 0) throw new KmsError("unproven.debug", "Debug mode is not allowed");
   if (!isZero(body.mrSignerSeam)) throw new KmsError("unproven.tdx-module", "Invalid mr signer seam");
-  return verifiedQuote as VerifiedTdQuote;
+  return quote as VerifiedTdQuote;
 }
 
 function tdxOf({ platform }: Evidence): TdxEvidence {

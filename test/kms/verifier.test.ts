@@ -5,7 +5,7 @@ import type { Evidence, Stack } from "../../kms/attestation/evidence.ts";
 import { bindEvidence, reportData } from "../../kms/attestation/report-data.ts";
 import { parseQuote, type Quote } from "../../kms/attestation/tdx/quote.ts";
 import { intelSgxRootCa } from "../../kms/attestation/tdx/trust-anchor.ts";
-import { createVerifier, verifyTdQuote } from "../../kms/attestation/verifier.ts";
+import { createVerifier, requireTd, type TdReport, verifyTdQuote } from "../../kms/attestation/verifier.ts";
 import { toHex, utf8 } from "../../kms/bytes.ts";
 import { liteAttestation, quoteReport, realBytes, realCollateral, verifyReal } from "../support/real-evidence.ts";
 
@@ -117,6 +117,29 @@ describe("is refused:", () => {
     expect(() => verifyTdQuote(parseQuote(realBytes("sgx-v3-00a067110000.bin")), inputs)).toThrow(
       expect.objectContaining({ code: "unproven.tee-type", message: "no td report" }),
     );
+  });
+});
+
+describe("a TD that DCAP let through is refused", () => {
+  const td = verifyReal(real).quote;
+
+  test.each<[string, Partial<TdReport>, string, string]>([
+    ["in debug mode", { tdAttributes: Uint8Array.of(1, 0, 0, 0x10, 0, 0, 0, 0) }, "unproven.debug", "Debug mode is not allowed"],
+    [
+      "under a module of another signer",
+      { mrSignerSeam: new Uint8Array(48).fill(1) },
+      "unproven.tdx-module",
+      "Invalid mr signer seam",
+    ],
+    [
+      "with a service TD",
+      { kind: "td15", mrServiceTd: new Uint8Array(48).fill(1) },
+      "unproven.service-td",
+      "Invalid mr service td",
+    ],
+  ])("%s", (_name, change, code, message) => {
+    const body = { ...td.quote.body, ...change } as TdReport;
+    expect(() => requireTd({ ...td, quote: { ...td.quote, body } })).toThrow(expect.objectContaining({ code, message }));
   });
 });
 

@@ -1,0 +1,155 @@
+/** Verifies evidence in a file by the code that serves GetAppKey, and reports what it proves. */
+import { readFile, stat } from "node:fs/promises";
+import { appraiseBoot } from "../kms/attestation/appraise.ts";
+import type { BootInfo } from "../kms/attestation/boot-info.ts";
+import { bindEvidence } from "../kms/attestation/report-data.ts";
+import { type Collateral, parseCollateral } from "../kms/attestation/tdx/collateral.ts";
+import { createCollateralStore } from "../kms/attestation/tdx/collateral-store.ts";
+import { DEFAULT_PCCS_URL } from "../kms/attestation/tdx/pccs.ts";
+import { parseQuote, type Quote } from "../kms/attestation/tdx/quote.ts";
+import { intelSgxRootCa, loadTrustAnchor, type TrustAnchor } from "../kms/attestation/tdx/trust-anchor.ts";
+import { type VerifiedQuote, verifyQuote } from "../kms/attestation/tdx/verify.ts";
+import { type VerificationInputs, type VerifiedTdQuote, verifyEvidenceWith, verifyTdQuote } from "../kms/attestation/verifier.ts";
+import { fromUtf8, toHex } from "../kms/bytes.ts";
+import { KmsError } from "../kms/errors.ts";
+import { type EvidenceInput, MAX_INPUT_BYTES, readEvidenceInput } from "./evidence-input.ts";
+
+export interface EvidenceVerifyOptions {
+  readonly collateral?: string;
+  readonly root?: string;
+  readonly at?: string;
+  readonly vmConfig?: string;
+  readonly pccs?: string;
+}
+
+interface TcbReport {
+  readonly ok: true;
+  readonly tcbStatus: string;
+  readonly advisoryIds: readonly string[];
+}
+
+export type EvidenceReport = TcbReport &
+  (
+    | {
+        readonly kind: "tdx";
+        readonly mrtd: string;
+        readonly rtmr: readonly string[];
+        readonly reportData: string;
+        readonly bootInfo: BootInfoJson | null;
+      }
+    | {
+        readonly kind: "sgx";
+        readonly mrEnclave: string;
+        readonly mrSigner: string;
+        readonly reportData: string;
+        readonly bootInfo: null;
+      }
+  );
+
+/** BootInfo as the policy webhook gets it: lower-case hex without prefix. */
+export type BootInfoJson = { readonly [K in keyof BootInfo]: BootInfo[K] extends Uint8Array ? string : BootInfo[K] };
+
+export async function verifyEvidenceFile(file: string, options: EvidenceVerifyOptions): Promise<EvidenceReport> {
+  const now = options.at === undefined ? new Date() : parseTime(options.at);
+  const input = readEvidenceInput(await read(file));
+  const anchor = options.root === undefined ? intelSgxRootCa : loadTrustAnchor(await read(options.root));
+  const vmConfig = options.vmConfig === undefined ? undefined : await readText(options.vmConfig);
+  const quote = parseQuote(quoteBytes(input));
+  const collateral = await collateralFor(quote, options, anchor, now);
+  return reportOn(input, quote, { collateral, anchor, now }, vmConfig);
+}
+
+function reportOn(input: EvidenceInput, quote: Quote, inputs: VerificationInputs, vmConfig: string | undefined): EvidenceReport {
+  if (input.kind === "quote") {
+    return quote.body.kind === "sgx"
+      ? sgxReport(verifyQuote({ quote, ...inputs }))
+      : tdReport(verifyTdQuote(quote, inputs), null);
+  }
+  // there is no key here to bind to: the report data is printed, and the caller compares it
+  const bound = bindEvidence(input.evidence, input.evidence.stack.reportData);
+  const verified = verifyEvidenceWith(bound, inputs.collateral, inputs.anchor, inputs.now);
+  const { info } = appraiseBoot(verified, { vmConfig: vmConfig ?? input.vmConfig, mode: "runtime" });
+  return tdReport(verified.quote, bootInfoJson(info));
+}
+
+function tdReport({ quote: { body }, status, advisoryIds }: VerifiedTdQuote, bootInfo: BootInfoJson | null): EvidenceReport {
+  return {
+    ok: true,
+    kind: "tdx",
+    tcbStatus: status,
+    advisoryIds,
+    mrtd: toHex(body.mrTd),
+    rtmr: [body.rtmr0, body.rtmr1, body.rtmr2, body.rtmr3].map(toHex),
+    reportData: toHex(body.reportData),
+    bootInfo,
+  };
+}
+
+/** An enclave is no TD and never gets a key; DCAP can still be judged. */
+function sgxReport({ quote: { body }, status, advisoryIds }: VerifiedQuote): EvidenceReport {
+  if (body.kind !== "sgx") throw new KmsError("fault.internal", "not an enclave report");
+  return {
+    ok: true,
+    kind: "sgx",
+    tcbStatus: status,
+    advisoryIds,
+    mrEnclave: toHex(body.mrEnclave),
+    mrSigner: toHex(body.mrSigner),
+    reportData: toHex(body.reportData),
+    bootInfo: null,
+  };
+}
+
+/** Members in the order of the webhook's request. */
+function bootInfoJson(info: BootInfo): BootInfoJson {
+  return {
+    teeVariant: info.teeVariant,
+    mrAggregated: toHex(info.mrAggregated),
+    osImageHash: toHex(info.osImageHash),
+    mrSystem: toHex(info.mrSystem),
+    appId: toHex(info.appId),
+    composeHash: toHex(info.composeHash),
+    instanceId: toHex(info.instanceId),
+    deviceId: toHex(info.deviceId),
+    keyProviderInfo: toHex(info.keyProviderInfo),
+    tcbStatus: info.tcbStatus,
+    advisoryIds: info.advisoryIds,
+  };
+}
+
+function quoteBytes(input: EvidenceInput): Uint8Array {
+  if (input.kind === "quote") return input.quote;
+  const { platform } = input.evidence;
+  if (platform.kind === "tdx") return platform.quote;
+  throw new KmsError("unproven.platform-unsupported", `platform ${platform.kind} is not supported by this release`);
+}
+
+async function collateralFor(quote: Quote, options: EvidenceVerifyOptions, anchor: TrustAnchor, now: Date): Promise<Collateral> {
+  if (options.collateral !== undefined) return parseCollateral(await readText(options.collateral));
+  const store = createCollateralStore({ pccsUrl: options.pccs ?? DEFAULT_PCCS_URL, anchor, now: () => now });
+  return store.collateralFor(quote);
+}
+
+/** A time with its zone: local time would make the answer depend on the machine. */
+function parseTime(text: string): Date {
+  const isIso = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d{1,3})?)?(Z|[+-]\d{2}:\d{2})$/.test(text);
+  const time = new Date(text);
+  if (isIso && !Number.isNaN(time.getTime())) return time;
+  throw new KmsError("malformed.usage", "--at: need an ISO time with zone, such as 2026-06-15T00:00:00Z");
+}
+
+async function readText(path: string): Promise<string> {
+  return fromUtf8(await read(path), path, "malformed.file");
+}
+
+async function read(path: string): Promise<Uint8Array> {
+  try {
+    const { size } = await stat(path);
+    if (size > MAX_INPUT_BYTES)
+      throw new KmsError("malformed.file", `${path}: need at most ${MAX_INPUT_BYTES} bytes, have ${size}`);
+    return new Uint8Array(await readFile(path));
+  } catch (cause) {
+    if (cause instanceof KmsError) throw cause;
+    throw new KmsError("malformed.file", `${path}: cannot be read`, { cause });
+  }
+}
