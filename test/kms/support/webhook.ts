@@ -2,42 +2,73 @@
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 
+export interface WebhookCall {
+  readonly method: string;
+  readonly path: string;
+  readonly body: string;
+  readonly userAgent: string | undefined;
+  readonly contentType: string | undefined;
+}
+
+export interface WebhookAnswer {
+  readonly status: number;
+  readonly body: string;
+}
+
 export interface StubWebhook {
-  url: string;
-  /** Paths and parsed bodies in the order of arrival; `keys` are the body's members in order. */
-  calls: { method: string; path: string; body: string; userAgent: string | undefined; contentType: string | undefined }[];
+  readonly url: string;
+  readonly calls: WebhookCall[];
   answer: { status: number; body: string };
+  /** Answers instead of `answer` where it gives something; "never" leaves the caller waiting. */
+  respond: ((call: WebhookCall) => WebhookAnswer | "never" | undefined) | undefined;
   close(): Promise<void>;
 }
 
 export const allowBody = JSON.stringify({ isAllowed: true, gatewayAppId: "gateway", reason: "" });
+
+export const infoBody = JSON.stringify({
+  status: "ok",
+  kmsContractAddr: "0x00000000000000000000000000000000000000aa",
+  gatewayAppId: "gateway",
+  chainId: 31337,
+  appImplementation: "0x00000000000000000000000000000000000000bb",
+  ethRpcUrl: "http://127.0.0.1:8545",
+});
 
 export function denyBody(reason: string, more: Record<string, unknown> = {}): string {
   return JSON.stringify({ isAllowed: false, gatewayAppId: "", reason, ...more });
 }
 
 export async function startWebhook(): Promise<StubWebhook> {
-  const stub: StubWebhook = { url: "", calls: [], answer: { status: 200, body: allowBody }, close: async () => {} };
+  const calls: WebhookCall[] = [];
   const server = createServer((request, response) => {
     const chunks: Buffer[] = [];
     request.on("data", (chunk: Buffer) => chunks.push(chunk));
     request.on("end", () => {
-      stub.calls.push({
+      const call = {
         method: request.method ?? "",
         path: request.url ?? "",
         body: Buffer.concat(chunks).toString(),
         userAgent: request.headers["user-agent"],
         contentType: request.headers["content-type"],
-      });
-      response.writeHead(stub.answer.status, { "content-type": "application/json" }).end(stub.answer.body);
+      };
+      calls.push(call);
+      const answer = stub.respond?.(call) ?? stub.answer;
+      if (answer === "never") return;
+      response.writeHead(answer.status, { "content-type": "application/json" }).end(answer.body);
     });
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  stub.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  stub.close = () =>
-    new Promise((resolve) => {
-      server.close(() => resolve());
-      server.closeAllConnections();
-    });
+  const stub: StubWebhook = {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    calls,
+    answer: { status: 200, body: allowBody },
+    respond: undefined,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
   return stub;
 }
