@@ -35,7 +35,7 @@ export const [appAbi, kmsAbi, proxyAbi]: readonly [Abi, Abi, Abi] = [
 export const tag = (name: string): Hex => keccak256(toHex(name));
 export const word = (name: string): Hex => keccak256(toHex(`test ${name}`));
 export const unauthorized = (caller: Address): string => `OwnableUnauthorizedAccount(${caller})`;
-export const padded = (address: Address): Hex => pad(address);
+export const padded = (address: Address): Hex => toHex(BigInt(address), { size: 32 });
 export const ZERO_ADDRESS: Address = "0x0000000000000000000000000000000000000000";
 export const ZERO_WORD: Hex = pad("0x");
 export const IMPLEMENTATION_SLOT: Hex = "0x360894a13ba1a3210667c828492db98dca3e2076cc3735a920a3ca505d382bbc";
@@ -70,7 +70,7 @@ function account(index: number): Address {
   return getAddress(wallet.account.address);
 }
 
-function walletOf(address: Address) {
+export function walletOf(address: Address) {
   const wallet = wallets.find((candidate) => isAddressEqual(candidate.account.address, address));
   if (wallet === undefined) throw new Error(`${address} is not an account of the test chain`);
   return wallet;
