@@ -13,6 +13,13 @@ export interface Component {
   readonly listening: (mode?: string) => Promise<Line>;
 }
 
+export interface Ended {
+  readonly isSuccess: boolean;
+  /** Exit code or signal, and its last words. */
+  readonly how: string;
+  readonly output: string;
+}
+
 const readyTimeoutMs = 60_000;
 const runTimeoutMs = 120_000;
 const killAfterMs = 5_000;
@@ -51,13 +58,12 @@ export class Components {
     };
   }
 
-  /** A command that ends by itself: its stdout, or its last words in a refusal. */
-  async run(spec: ChildSpec): Promise<string> {
+  /** A command that ends by itself. */
+  async run(spec: ChildSpec): Promise<Ended> {
     const lines: string[] = [];
     const child = this.#spawn(spec, (line) => lines.push(line));
     const how = await withDeadline(runTimeoutMs, `${spec.name} does not end`, child.end);
-    if (how === "exit code 0") return lines.join("\n");
-    throw new KmsError("unavailable.component", `${spec.name} failed (${how})${child.lastWords()}`);
+    return { isSuccess: how === "exit code 0", how: `${how}${child.lastWords()}`, output: lines.join("\n") };
   }
 
   /** SIGTERM to all, SIGKILL to those that stay. */
