@@ -116,6 +116,7 @@ async function readOnce<T>(
       ask(...callData.map((data) => ({ method: "eth_call", params: [{ to: settings.kmsContract, data, gas: callGas }, block] }))),
   });
   pinnedChain.id ??= chainId; // only a chain on which the contract answered
+  if (pinnedChain.id !== chainId) throw new UnavailableError("chain-id"); // another request pinned first
   return result;
 }
 

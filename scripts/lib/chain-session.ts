@@ -7,6 +7,7 @@ import {
   ContractFunctionRevertedError,
   ContractFunctionZeroDataError,
   encodeFunctionData,
+  getAddress,
   type Hex,
 } from "viem";
 import { KmsError } from "../../kms/errors.ts";
@@ -38,7 +39,13 @@ export async function openSession(hre: HardhatRuntimeEnvironment): Promise<Chain
     const [wallet] = await viem.getWalletClients();
     if (wallet === undefined)
       throw usageError(`network ${networkName} has no account`, "set its key: hardhat keystore set SEPOLIA_PRIVATE_KEY");
-    return { reader, wallet, sender: wallet.account.address, network: networkName, chainId: await reader.getChainId() };
+    return {
+      reader,
+      wallet,
+      sender: getAddress(wallet.account.address),
+      network: networkName,
+      chainId: await reader.getChainId(),
+    };
   });
 }
 

@@ -19,7 +19,7 @@ export interface KmsInfo {
   readonly eventlog: Hex;
 }
 
-/** The boot that made the keys. Without the check of the keys anybody's evidence would register anybody's keys. */
+/** The boot that made the keys. The image hash in it is a claim, but the policy pins the measured registers beside it. Without the check of the keys anybody's evidence would register anybody's keys. */
 export async function verifyBootstrap(info: BootstrapInfo, verifier: Verifier, vmConfig: string): Promise<BootInfo> {
   const verified = await verifier.verify(bindKeys(info));
   return appraiseBoot(verified, { vmConfig, mode: "runtime" }).info;

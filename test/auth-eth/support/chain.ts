@@ -55,6 +55,13 @@ export async function startChain() {
     kmsAuth,
     appImplementation: appImplementation.address,
     rpc,
+    session: {
+      reader: await viem.getPublicClient(),
+      wallet,
+      sender: wallet.account.address,
+      network: "localhost",
+      chainId: 31_337,
+    },
     createApp,
     placeOddApps,
     async close() {
