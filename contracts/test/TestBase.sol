@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.24;
+
+import {ERC1967Proxy} from "@openzeppelin/contracts/proxy/ERC1967/ERC1967Proxy.sol";
+import {AppAuth} from "../AppAuth.sol";
+import {KmsAuth} from "../KmsAuth.sol";
+
+/// @title The few cheat codes that the property tests use
+interface Vm {
+    /// @notice The next call comes from this account.
+    /// @param sender The account.
+    function prank(address sender) external;
+
+    /// @notice The next call must revert.
+    function expectRevert() external;
+
+    /// @notice The next call must revert with this data.
+    /// @param revertData The data.
+    function expectRevert(bytes calldata revertData) external;
+
+    /// @notice Discards this input when the condition is false.
+    /// @param condition The condition.
+    function assume(bool condition) external pure;
+}
+
+/// @title A trust domain for property tests
+/// @notice Deploys both contracts as they are deployed for real.
+abstract contract TestBase {
+    Vm internal constant VM = Vm(address(uint160(uint256(keccak256("hevm cheat code")))));
+
+    AppAuth internal appImplementation;
+    KmsAuth internal kms;
+
+    /// @notice A property does not hold.
+    error Failed(string what);
+
+    function setUp() public virtual {
+        appImplementation = new AppAuth();
+        bytes memory initData = abi.encodeCall(KmsAuth.initialize, (address(this), address(appImplementation)));
+        kms = KmsAuth(address(new ERC1967Proxy(address(new KmsAuth()), initData)));
+    }
+
+    function check(bool condition, string memory what) internal pure {
+        if (!condition) revert Failed(what);
+    }
+
+    function checkAnswer(bool isAllowed, string memory reason, string memory expected) internal pure {
+        check(isAllowed == (bytes(expected).length == 0), expected);
+        check(keccak256(bytes(reason)) == keccak256(bytes(expected)), expected);
+    }
+
+    function newApp(bytes memory initData) internal returns (AppAuth) {
+        return AppAuth(address(new ERC1967Proxy(address(appImplementation), initData)));
+    }
+}
