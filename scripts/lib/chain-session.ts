@@ -81,9 +81,14 @@ export async function onChain<T>(work: () => Promise<T>): Promise<T> {
 function asChainError(cause: unknown): KmsError {
   if (!(cause instanceof BaseError)) {
     const text = cause instanceof Error ? firstLine(cause.message) : "unknown error";
-    return hinted("unavailable.chain", `the chain cannot be used: ${text}`, "is the node running, and the network's URL right?", {
-      cause,
-    });
+    return hinted(
+      "unavailable.chain",
+      `the chain cannot be used: ${text}`,
+      "is the node running? are the network's variables set (hardhat keystore set NAME)?",
+      {
+        cause,
+      },
+    );
   }
   const revert = cause.walk((error) => error instanceof ContractFunctionRevertedError);
   if (revert instanceof ContractFunctionRevertedError) {
