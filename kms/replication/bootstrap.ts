@@ -62,12 +62,13 @@ export function createBootstrap(settings: BootstrapSettings): Bootstrap {
   };
 }
 
-/** The reference writes bootstrap-info.json before the keys: alone it still says that somebody began here. */
+/** Any of these says that somebody began here: the reference writes bootstrap-info.json before the keys. */
+const marks = ["bootstrap-info.json", "root-ca.key", "root-k256.key"] as const;
+
 async function needNoKeys(certDir: string): Promise<void> {
-  const isBegun = await exists(certDir, "bootstrap-info.json");
-  if (isBegun || (await inspectKeyStore(certDir)) !== "empty") {
-    throw new KmsError("denied.already-bootstrapped", "KMS has already been bootstrapped");
-  }
+  const present = await Promise.all(marks.map((name) => exists(certDir, name)));
+  if (present.includes(true)) throw new KmsError("denied.already-bootstrapped", "KMS has already been bootstrapped");
+  await inspectKeyStore(certDir); // refuses a folder that holds only other files of a KMS
 }
 
 async function withFreshKeys<T>(settings: BootstrapSettings, domain: string, use: (keySet: KeySet) => Promise<T>): Promise<T> {
