@@ -27,7 +27,12 @@ export default defineConfig({
     profiles: { default: solc, production: { ...solc, isolated: true } },
   },
   networks: {
-    localhost: { type: "http", chainType: "l1", url: process.env["KEYWARD_LOCALHOST_RPC_URL"] ?? "http://127.0.0.1:8545" },
+    localhost: {
+      type: "http",
+      chainType: "l1",
+      chainId: 31337, // a tunnel to a real chain at the same port is refused
+      url: process.env["KEYWARD_LOCALHOST_RPC_URL"] ?? "http://127.0.0.1:8545",
+    },
     sepolia: {
       type: "http",
       chainType: "l1",
