@@ -245,6 +245,15 @@ describe("a KMS with keys", () => {
     expect(readdirSync(around.certDir)).toEqual(before);
   });
 
+  test("turns anonymous callers away where a client certificate is mandatory", async () => {
+    const { kms } = await bootstrapped();
+    kms.kill("SIGTERM");
+    await kms.exit;
+    const again = around.start(["-c", around.config("[rpc.tls.mutual]\nmandatory = true")]);
+    const main = await urlOf(again, "main");
+    await expect(post(main, "GetMeta", null)).rejects.toThrow();
+  });
+
   test("a second signal does not wait for a request that hangs", async () => {
     const { kms, url } = await bootstrapped();
     around.webhook.respond = () => "never";
