@@ -24,16 +24,22 @@ export interface Child {
 const keptLines = 4;
 const projectRoot = join(import.meta.dirname, "..");
 
-export function spawnChild(spec: ChildSpec, logDir: string, onLine: (line: string) => void): Child {
+export interface ChildFolders {
+  readonly logDir: string;
+  /** Libraries leave caches in it; it goes with the run. */
+  readonly temporary: string;
+}
+
+export function spawnChild(spec: ChildSpec, folders: ChildFolders, onLine: (line: string) => void): Child {
   const child = spawn(process.execPath, [...spec.args], {
     cwd: projectRoot,
-    env: { ...process.env, ...spec.env },
+    env: { ...process.env, TMPDIR: folders.temporary, ...spec.env },
     stdio: ["pipe", "pipe", "pipe"],
     detached: true, // Ctrl-C reaches us alone, and we stop the others in order
   });
   child.stdin.on("error", () => {}); // the pipe tells the child that we live, nothing more
   const kept: string[] = [];
-  const file = join(logDir, `${spec.name.replaceAll(" ", "-")}.log`);
+  const file = join(folders.logDir, `${spec.name.replaceAll(" ", "-")}.log`);
   const keep = (line: string) => {
     appendFileSync(file, `${line}\n`, { mode: 0o600 });
     if (line.trim() !== "") kept.push(line);

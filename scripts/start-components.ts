@@ -1,7 +1,7 @@
 /** The components of the local stack: starts them, notices when one ends by itself, and stops them all. */
 import { join } from "node:path";
 import { KmsError } from "../kms/errors.ts";
-import { type Child, type ChildSpec, spawnChild, withDeadline } from "./start-child.ts";
+import { type Child, type ChildFolders, type ChildSpec, spawnChild, withDeadline } from "./start-child.ts";
 
 /** A line of a component's log, as far as it is a JSON object. */
 export type Line = Readonly<Record<string, unknown>>;
@@ -27,13 +27,13 @@ const killAfterMs = 5_000;
 const preload = ["--import", join(import.meta.dirname, "devnet", "parent-watch.ts")];
 
 export class Components {
-  readonly #logDir: string;
+  readonly #folders: ChildFolders;
   readonly #running = new Set<Child>();
   readonly #failure = Promise.withResolvers<never>();
   #isStopping = false;
 
-  constructor(logDir: string) {
-    this.#logDir = logDir;
+  constructor(folders: ChildFolders) {
+    this.#folders = folders;
     this.#failure.promise.catch(() => {}); // whoever races against it sees it
   }
 
@@ -80,7 +80,7 @@ export class Components {
 
   #spawn(spec: ChildSpec, onLine: (line: string) => void): Child {
     if (this.#isStopping) throw new KmsError("unavailable.component", `${spec.name}: not started, the stack is stopping`);
-    const child = spawnChild({ ...spec, args: [...preload, ...spec.args] }, this.#logDir, onLine);
+    const child = spawnChild({ ...spec, args: [...preload, ...spec.args] }, this.#folders, onLine);
     this.#running.add(child);
     void child.end.then(() => this.#running.delete(child));
     return child;

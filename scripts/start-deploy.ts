@@ -19,7 +19,7 @@ export async function deployContracts(rpcUrl: string, stateDir: string): Promise
     { config: join(projectRoot, "hardhat.config.ts") },
     projectRoot,
   );
-  await hre.tasks.getTask("build").run({ quiet: true });
+  await hre.tasks.getTask("build").run({ quiet: true, noTests: true });
   const connection = await hre.network.create({ network: "localhost", override: { url: rpcUrl } });
   try {
     const publicClient = await connection.viem.getPublicClient();

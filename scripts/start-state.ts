@@ -8,6 +8,8 @@ import { KmsError } from "../kms/errors.ts";
 export interface State {
   readonly dir: string;
   readonly isKept: boolean;
+  /** Always removed at the end. */
+  readonly temporary: string;
   readonly certDir: string;
   readonly logDir: string;
   readonly seedFile: string;
@@ -16,7 +18,7 @@ export interface State {
   readonly kmsComposeFile: string;
   readonly appComposeFile: string;
   readonly bootstrapInfoFile: string;
-  /** Unix sockets have short names; these are always in a temporary folder. */
+  /** Unix sockets must have short names, so they are in the temporary folder. */
   readonly kmsSocket: string;
   readonly appSocket: string;
   /** Removes what is not to stay. */
@@ -38,6 +40,7 @@ export async function openState(requested: string | undefined): Promise<State> {
     return {
       dir,
       isKept: requested !== undefined,
+      temporary,
       logDir,
       certDir: join(dir, "certs"),
       seedFile: join(dir, "seed"),
@@ -66,7 +69,7 @@ async function claim(dir: string): Promise<string> {
     const entries = await readdir(dir);
     if (entries.length > 0) await removeEarlierRun(dir, entries);
     await chmod(dir, 0o700); // key files come here
-    await writeMarker(dir, process.pid);
+    await writeMarker(dir, process.pid, "wx"); // of two that come at once, one fails here
     return dir;
   } catch (cause) {
     if (cause instanceof KmsError) throw cause;
@@ -97,6 +100,6 @@ function isAlive(pid: number): boolean {
   }
 }
 
-async function writeMarker(dir: string, pid: number | null): Promise<void> {
-  await writeFile(join(dir, markerName), `${JSON.stringify({ pid })}\n`);
+async function writeMarker(dir: string, pid: number | null, flag = "w"): Promise<void> {
+  await writeFile(join(dir, markerName), `${JSON.stringify({ pid })}\n`, { flag });
 }

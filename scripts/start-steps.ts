@@ -95,9 +95,11 @@ export async function runSteps(launch: Launch, step: Step): Promise<Outcome> {
 /** The same values that an owner would compare with his own build before he signs. */
 async function allowKms(operator: Operator, onboardUrl: string): Promise<Outcome["kms"]> {
   const info = await attestationInfo(onboardUrl);
-  await operator("kms", "add-image", info.os_image_hash);
-  await operator("kms", "add-mr", info.mr_aggregated);
-  await operator("kms", "add-device", "--from-kms", onboardUrl);
+  await Promise.all([
+    operator("kms", "add-image", info.os_image_hash),
+    operator("kms", "add-mr", info.mr_aggregated),
+    operator("kms", "add-device", "--from-kms", onboardUrl),
+  ]);
   return { mrAggregated: info.mr_aggregated, deviceId: info.device_id, osImageHash: info.os_image_hash };
 }
 

@@ -59,7 +59,7 @@ async function main(argv: readonly string[]): Promise<number> {
 }
 
 async function runStack(options: StartOptions, state: State, report: Report, interrupted: Promise<never>): Promise<number> {
-  const components = new Components(state.logDir);
+  const components = new Components(state);
   const trouble = Promise.race([components.failure, interrupted]);
   trouble.catch(() => {});
   let isUp = false;
