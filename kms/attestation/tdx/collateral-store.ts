@@ -2,9 +2,12 @@
 import { toHex } from "../../bytes.ts";
 import { KmsError } from "../../errors.ts";
 import type { Collateral } from "./collateral.ts";
+import { parseCrl } from "./crl.ts";
 import { type CollateralKey, collateralUrls, pccsBase, readChainHeader, readHexList, readSigned, rootListUrl } from "./pccs.ts";
 import { parsePlatformIdentity, pckCaOf } from "./pck.ts";
+import { parseQeIdentity } from "./qe-identity.ts";
 import { type Quote, TEE_TYPE_TDX } from "./quote.ts";
+import { parseTcbInfo } from "./tcb-info.ts";
 import type { TrustAnchor } from "./trust-anchor.ts";
 import { pckChainOf, verifyCollateralFor } from "./verify.ts";
 import { parseChain, verifyPath } from "./x509-path.ts";
@@ -124,7 +127,7 @@ function createFetcher(settings: CollateralStoreSettings): (key: CollateralKey) 
     const tcbInfo = readSigned(tcb.body, "tcbInfo");
     const qeIdentity = readSigned(qe.body, "enclaveIdentity");
     const qeIdentityIssuerChain = readChainHeader(qe.headers, "SGX-Enclave-Identity-Issuer-Chain");
-    return {
+    const collateral: Collateral = {
       rootCaCrl: await rootCaCrl(urls.rootCaCrl, qeIdentityIssuerChain),
       pckCrl: pckCrl.body,
       tcbInfoIssuerChain: readChainHeader(tcb.headers, "SGX-TCB-Info-Issuer-Chain", "TCB-Info-Issuer-Chain"),
@@ -134,6 +137,8 @@ function createFetcher(settings: CollateralStoreSettings): (key: CollateralKey) 
       qeIdentity: qeIdentity.text,
       qeIdentitySignature: qeIdentity.signature,
     };
+    requireReadable(collateral);
+    return collateral;
   };
 
   return async (key) => {
@@ -145,6 +150,14 @@ function createFetcher(settings: CollateralStoreSettings): (key: CollateralKey) 
       throw new KmsError("unavailable.collateral", `collateral from the PCCS: ${detail}`, { cause });
     }
   };
+}
+
+/** What cannot be read is refused here, where the blame is clear; signatures and dates are the verification's work. */
+function requireReadable({ rootCaCrl, pckCrl, tcbInfo, qeIdentity }: Collateral): void {
+  parseCrl(rootCaCrl, "root_ca_crl");
+  parseCrl(pckCrl, "pck_crl");
+  parseTcbInfo(tcbInfo);
+  parseQeIdentity(qeIdentity);
 }
 
 async function readBounded(response: Response, maxBytes: number, what: string): Promise<Uint8Array> {
