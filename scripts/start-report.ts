@@ -1,4 +1,5 @@
 /** What a run tells: a line a step, the JSON document, the failure, and what to try next. */
+import { z } from "zod";
 import { asKmsError, type Code, KmsError } from "../kms/errors.ts";
 import type { State } from "./start-state.ts";
 import type { Outcome } from "./start-steps.ts";
@@ -98,6 +99,10 @@ Ctrl-C stops everything${state.isKept ? "." : " and removes the state."}`;
 /** Errors of a library have no code; their first line is all that helps here. */
 function describe(thrown: unknown): KmsError {
   if (thrown instanceof KmsError || !(thrown instanceof Error)) return asKmsError(thrown);
+  if (thrown instanceof z.ZodError) {
+    const fields = thrown.issues.map((issue) => `${issue.path.join(".")}: ${issue.message}`);
+    return new KmsError("unavailable.component", `an answer does not have its form: ${fields.join("; ")}`, { cause: thrown });
+  }
   return new KmsError("fault.internal", thrown.message.split("\n", 1)[0] ?? "unexpected error", { cause: thrown });
 }
 

@@ -24,6 +24,13 @@ export function endWithParent(stop: () => Promise<void>): void {
   process.stdin.once("end", end).on("error", end).resume();
 }
 
+/** A simulated TEE next to real secrets would be a way around them. */
+export function refuseProduction(): void {
+  if (process.env["NODE_ENV"] !== "production") return;
+  process.stderr.write("a simulated TEE does not run with NODE_ENV=production\n");
+  process.exit(2);
+}
+
 export function closeServer(server: Server): Promise<void> {
   return new Promise((resolve, reject) => {
     server.close((error) => (error === undefined ? resolve() : reject(error)));

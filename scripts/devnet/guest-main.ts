@@ -2,7 +2,7 @@
 import { readFile, rm } from "node:fs/promises";
 import { parseArgs } from "node:util";
 import { fromHex, toHex } from "../../kms/bytes.ts";
-import { announce, closeServer, endWithParent, required } from "./child-process.ts";
+import { announce, closeServer, endWithParent, refuseProduction, required } from "./child-process.ts";
 import { createGuestAgentServer } from "./guest-agent.ts";
 import { createLiteImage } from "./lite-image.ts";
 import { createPlatform } from "./platform.ts";
@@ -10,6 +10,7 @@ import { loadSeedFile } from "./seed-file.ts";
 import { startTd } from "./td.ts";
 
 const gib = 1024 ** 3;
+refuseProduction();
 const { values } = parseArgs({
   options: {
     "seed-file": { type: "string" },

@@ -3,11 +3,12 @@ import { existsSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import type { AddressInfo } from "node:net";
 import { parseArgs } from "node:util";
-import { announce, closeServer, endWithParent, required } from "./child-process.ts";
+import { announce, closeServer, endWithParent, refuseProduction, required } from "./child-process.ts";
 import { createPccs } from "./pccs.ts";
 import { createPlatform } from "./platform.ts";
 import { createSeedFile, loadSeedFile } from "./seed-file.ts";
 
+refuseProduction();
 const { values } = parseArgs({
   options: { "seed-file": { type: "string" }, "root-file": { type: "string" }, port: { type: "string", default: "0" } },
 });
