@@ -1,0 +1,199 @@
+/** Steps that only a signer can break: collateral signed with other contents, quotes with other parts, SGX extensions of other shapes. */
+import { describe, expect, test } from "vitest";
+import { type Collateral, parseCollateral } from "../../kms/attestation/tdx/collateral.ts";
+import { parsePlatformIdentity } from "../../kms/attestation/tdx/pck.ts";
+import { parseQuote, type Quote } from "../../kms/attestation/tdx/quote.ts";
+import { loadTrustAnchor } from "../../kms/attestation/tdx/trust-anchor.ts";
+import { verifyQuote } from "../../kms/attestation/tdx/verify.ts";
+import { parseCertificate } from "../../kms/attestation/tdx/x509.ts";
+import { utf8 } from "../../kms/bytes.ts";
+import type { Code } from "../../kms/errors.ts";
+import * as der from "../../scripts/devnet/der.ts";
+import { createPki } from "../../scripts/devnet/pki.ts";
+import { collateralJson } from "../../scripts/devnet/platform.ts";
+import { platformSeed, simulatedPlatform, simulatedTd } from "../support/simulated-td.ts";
+import * as pki from "../support/tdx-pki.ts";
+import { readQuote } from "../support/tdx-samples.ts";
+
+const now = new Date("2026-06-01T12:00:00Z");
+const platform = simulatedPlatform();
+const anchor = loadTrustAnchor(platform.rootDer);
+const quote = parseQuote(simulatedTd({ platform }).quote(new Uint8Array(64).fill(5)));
+const collateral = parseCollateral(collateralJson(platform.collateral(now)));
+const zeros = new Uint8Array(16);
+const { sign } = createPki(platformSeed, {
+  ppid: zeros,
+  cpuSvn: zeros,
+  pceSvn: 0,
+  pceId: zeros.subarray(0, 2),
+  fmspc: zeros.subarray(0, 6),
+});
+
+function verify(changes: { quote?: Partial<Quote>; collateral?: Partial<Collateral> }) {
+  return verifyQuote({
+    quote: { ...quote, ...changes.quote },
+    collateral: { ...collateral, ...changes.collateral },
+    anchor,
+    now,
+  });
+}
+
+type Members = Readonly<Record<string, unknown>>;
+
+function tcbInfo(members: Members): Partial<Collateral> {
+  const text = JSON.stringify({ ...JSON.parse(collateral.tcbInfo), ...members });
+  return { tcbInfo: text, tcbInfoSignature: sign("tcb", utf8(text)) };
+}
+
+function qeIdentity(members: Members): Partial<Collateral> {
+  const text = JSON.stringify({ ...JSON.parse(collateral.qeIdentity), ...members });
+  return { qeIdentity: text, qeIdentitySignature: sign("tcb", utf8(text)) };
+}
+
+const level = { tcb: { isvsvn: 1 }, tcbDate: "2025-01-01T00:00:00Z" };
+const second = (offset: number) => new Date(now.getTime() + offset * 1000).toISOString();
+
+const collateralCases: readonly (readonly [string, Partial<Collateral>, Code | "accepted"])[] = [
+  ["the same contents", tcbInfo({}), "accepted"],
+  ["an unknown member", tcbInfo({ later: { nested: [1.5] } }), "accepted"],
+  ["another PCE id", tcbInfo({ pceId: "0001" }), "unproven.platform"],
+  ["another FMSPC", tcbInfo({ fmspc: "00A06D080000" }), "unproven.platform"],
+  ["an FMSPC that is no hex", tcbInfo({ fmspc: "00A06D08000G" }), "malformed.collateral"],
+  ["a short FMSPC", tcbInfo({ fmspc: "00A06D08" }), "malformed.collateral"],
+  ["TCB info for SGX", tcbInfo({ id: "SGX" }), "unproven.platform"],
+  ["TCB info of version 2", tcbInfo({ version: 2 }), "unproven.platform"],
+  ["TCB info of version 4", tcbInfo({ version: 4 }), "accepted"],
+  ["TCB info of version 256", tcbInfo({ version: 256 }), "malformed.collateral"],
+  ["no TDX module", tcbInfo({ tdxModule: undefined }), "unproven.tdx-module"],
+  ["no TDX module identities", tcbInfo({ tdxModuleIdentities: undefined }), "accepted"],
+  ["no TCB levels", tcbInfo({ tcbLevels: [] }), "unproven.tcb-level"],
+  ["TCB info issued this second", tcbInfo({ issueDate: second(0) }), "accepted"],
+  ["TCB info issued in the next second", tcbInfo({ issueDate: second(1) }), "unproven.collateral-expired"],
+  ["TCB info in its last second", tcbInfo({ nextUpdate: second(0) }), "accepted"],
+  ["TCB info after its last second", tcbInfo({ nextUpdate: second(-1) }), "unproven.collateral-expired"],
+  ["a QE identity of version 3", qeIdentity({ version: 3 }), "accepted"],
+  ["a QE identity of version 4", qeIdentity({ version: 4 }), "unproven.qe-identity"],
+  ["a QE identity of version 1", qeIdentity({ version: 1 }), "unproven.qe-identity"],
+  ["the identity of the SGX QE", qeIdentity({ id: "QE" }), "unproven.qe-identity"],
+  ["the identity of the QvE", qeIdentity({ id: "QVE" }), "unproven.qe-identity"],
+  ["another QE signer", qeIdentity({ mrsigner: "00".repeat(32) }), "unproven.qe-identity"],
+  ["a revoked QE", qeIdentity({ tcbLevels: [{ ...level, tcbStatus: "Revoked" }] }), "unproven.tcb-revoked"],
+  ["a QE that is out of date", qeIdentity({ tcbLevels: [{ ...level, tcbStatus: "OutOfDate" }] }), "accepted"],
+  ["a QE identity in its last second", qeIdentity({ nextUpdate: second(0) }), "accepted"],
+  ["a QE identity after its last second", qeIdentity({ nextUpdate: second(-1) }), "unproven.collateral-expired"],
+  ["a QE identity issued in the next second", qeIdentity({ issueDate: second(1) }), "unproven.collateral-expired"],
+];
+
+describe("signed collateral", () => {
+  test.each(collateralCases)("with %s", (_, changed, code) => {
+    if (code === "accepted") expect(() => verify({ collateral: changed })).not.toThrow();
+    else expect(() => verify({ collateral: changed })).toThrow(expect.objectContaining({ code }));
+  });
+
+  test("merges the QE's status last", () => {
+    const levels = [{ ...level, tcbStatus: "OutOfDate", advisoryIDs: ["QE-1"] }];
+    const verified = verify({ collateral: qeIdentity({ tcbLevels: levels }) });
+    expect([verified.status, verified.platformStatus.status, verified.qeStatus.status]).toEqual([
+      "OutOfDate",
+      "UpToDate",
+      "OutOfDate",
+    ]);
+    expect(verified.advisoryIds).toEqual(["QE-1"]);
+  });
+});
+
+const tampered = quote.qe.report.reportData.with(0, (quote.qe.report.reportData[0] ?? 0) ^ 1);
+const quoteCases: readonly (readonly [string, Partial<Quote>, Code])[] = [
+  ["an unknown TEE type", { version: 5, teeType: 7 }, "unproven.tee-type"],
+  ["the TDX type in version 3", { version: 3 }, "unproven.tee-type"],
+  ["the SGX type in version 4", { teeType: 0 }, "unproven.tee-type"],
+  ["the SGX type in version 5", { version: 5, teeType: 0 }, "unproven.tee-type"],
+  ["an enclave report under the TDX type", { body: quote.qe.report }, "unproven.tcb-level"],
+  ["QE auth data of 31 bytes", { qe: { ...quote.qe, authData: quote.qe.authData.subarray(1) } }, "unproven.qe-report"],
+  ["no QE auth data", { qe: { ...quote.qe, authData: new Uint8Array() } }, "unproven.qe-report"],
+  [
+    "a QE that names another key",
+    { qe: { ...quote.qe, report: { ...quote.qe.report, reportData: tampered } } },
+    "unproven.qe-report",
+  ],
+  ["bytes left over in the auth data", { authPadding: Uint8Array.of(0, 1) }, "malformed.quote"],
+];
+
+describe("a quote", () => {
+  test.each(quoteCases)("with %s", (_, changed, code) => {
+    expect(() => verify({ quote: changed })).toThrow(expect.objectContaining({ code }));
+  });
+
+  test("may end its auth data with zeros", () => {
+    expect(verify({ quote: { authPadding: new Uint8Array(3) } }).status).toBe("UpToDate");
+  });
+
+  const v5 = readQuote("tdx-v5-90c06f-td15.bin");
+  test.each([
+    ["type 0", v5.with(48, 0)],
+    ["type 4", v5.with(48, 4)],
+    ["another size", v5.with(50, (v5[50] ?? 0) + 1)],
+  ])("of version 5 cannot be read with a body of %s", (_, bytes) => {
+    expect(() => parseQuote(bytes)).toThrow(expect.objectContaining({ code: "malformed.quote" }));
+  });
+});
+
+const SGX = "1.2.840.113741.1.13.1";
+const item = (suffix: string, value: der.Der) => der.sequence(der.oid(`${SGX}.${suffix}`), value);
+const octets = (length: number) => der.octetString(new Uint8Array(length).fill(7));
+const pceSvn = item("2.17", der.integer(11));
+const cpuSvn = item("2.18", octets(16));
+const parts = {
+  ppid: item("1", octets(16)),
+  tcb: item("2", der.sequence(pceSvn, cpuSvn)),
+  pceId: item("3", octets(2)),
+  fmspc: item("4", octets(6)),
+  sgxType: item("5", der.enumerated(0)),
+};
+const nothing = new Uint8Array();
+
+function platformOf(changes: Partial<typeof parts>, extra: readonly der.Der[] = []) {
+  const value = der.sequence(...Object.values({ ...parts, ...changes }), ...extra);
+  const leaf = pki.party("PCK");
+  return parsePlatformIdentity(
+    parseCertificate(pki.certificate({ subject: leaf, issuer: leaf, extensions: [pki.extension(SGX, value)] })),
+  );
+}
+
+describe("the SGX extension of a PCK certificate", () => {
+  test("gives the platform, with and without what nobody needs", () => {
+    expect(platformOf({}).pceSvn).toBe(11);
+    expect(platformOf({}, [item("6", octets(16)), item("9", der.integer(1))]).fmspc).toEqual(new Uint8Array(6).fill(7));
+    expect(platformOf({ tcb: item("2", der.sequence(item("2.17", der.integer(0xffff)), cpuSvn)) }).pceSvn).toBe(0xffff);
+  });
+
+  test.each([
+    ["no PPID", { ppid: nothing }],
+    ["a short PPID", { ppid: item("1", octets(15)) }],
+    ["no TCB", { tcb: nothing }],
+    ["no PCE SVN", { tcb: item("2", der.sequence(cpuSvn)) }],
+    ["a PCE SVN of three bytes", { tcb: item("2", der.sequence(item("2.17", der.integer(0x10000)), cpuSvn)) }],
+    ["no CPU SVN", { tcb: item("2", der.sequence(pceSvn)) }],
+    ["a CPU SVN of 17 bytes", { tcb: item("2", der.sequence(pceSvn, item("2.18", octets(17)))) }],
+    ["two CPU SVNs", { tcb: item("2", der.sequence(pceSvn, cpuSvn, cpuSvn)) }],
+    ["no PCE id", { pceId: nothing }],
+    ["a PCE id of one byte", { pceId: item("3", octets(1)) }],
+    ["no FMSPC", { fmspc: nothing }],
+    ["a long FMSPC", { fmspc: item("4", octets(7)) }],
+    ["an FMSPC that is an integer", { fmspc: item("4", der.unsigned(new Uint8Array(6).fill(7))) }],
+    ["no SGX type", { sgxType: nothing }],
+    ["an unknown SGX type", { sgxType: item("5", der.enumerated(3)) }],
+  ] as const)("is refused with %s", (_, changes) => {
+    expect(() => platformOf(changes)).toThrow(expect.objectContaining({ code: "malformed.certificate" }));
+  });
+
+  test("is refused with a second FMSPC, though the first would win elsewhere", () => {
+    expect(() => platformOf({}, [item("4", octets(6))])).toThrow(expect.objectContaining({ code: "malformed.certificate" }));
+  });
+
+  test("is needed", () => {
+    const leaf = pki.party("PCK");
+    const plain = parseCertificate(pki.certificate({ subject: leaf, issuer: leaf }));
+    expect(() => parsePlatformIdentity(plain)).toThrow(expect.objectContaining({ code: "malformed.certificate" }));
+  });
+});
