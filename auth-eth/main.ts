@@ -15,8 +15,6 @@ async function main(): Promise<void> {
   const authority = createAuthority({ ...settings, rpc: createChainRpc(settings.rpcUrl) });
   const { kmsContractAddr, rpcOrigin: ethRpcUrl } = settings;
   const listener = await listen(createApp({ authority, log, kmsContractAddr, ethRpcUrl }), settings.host, settings.port);
-  log.info({ url: listener.url }, "listening");
-
   let isStopping = false;
   const stop = (signal: NodeJS.Signals) => {
     if (isStopping) process.exit(exit.fault);
@@ -25,6 +23,7 @@ async function main(): Promise<void> {
     void listener.close().then(() => process.exit(0));
   };
   process.on("SIGTERM", stop).on("SIGINT", stop);
+  log.info({ url: listener.url }, "listening"); // last: whoever reads it may send a signal at once
 }
 
 main().catch((error: unknown) => {
