@@ -4,6 +4,7 @@ import { runStep, type Step, type StepResult } from "./run-steps.ts";
 
 const steps: readonly Step[] = [
   { name: "contracts compile", command: ["hardhat", "build", "--quiet"] },
+  { name: "upgrade safety", command: ["node", "scripts/dev/validate.ts"] },
   { name: "types", command: ["tsc", "--noEmit", "-p", "."] },
   { name: "format, lint, layers", command: ["biome", "ci", "--colors=off", "--max-diagnostics=100", "--error-on-warnings", "."] },
   { name: "solidity format", command: ["prettier", "--check", "contracts/**/*.sol"] },
