@@ -181,10 +181,11 @@ const SETTERS: readonly Setter[] = [
 
 test.each(SETTERS)("%s(%s) is the owner's, emits %s each time, and the getter follows", async (...row) => {
   const [setter, args, event, eventArgs, policy, value, enabled, getter, getterArgs] = row;
-  const { app } = await deployApp([appOwner, false, !enabled, ZERO_WORD, enabled ? ZERO_WORD : HASH]);
-  const before = await ask(app, getter, getterArgs);
+  const listed = enabled ? [ZERO_WORD, ZERO_WORD] : [DEVICE, HASH];
+  const { app } = await deployApp([appOwner, false, !enabled, !enabled, ...listed]);
+  expect(await ask(app, getter, getterArgs)).toBe(!enabled);
   expect(await refusal(stranger, app, setter, args)).toBe(unauthorized(stranger));
-  expect(await ask(app, getter, getterArgs)).toBe(before);
+  expect(await ask(app, getter, getterArgs)).toBe(!enabled);
   for (let repeat = 0; repeat < 2; repeat += 1) {
     expect(await send(appOwner, app, setter, args)).toEqual([
       [app.address, event, eventArgs],

@@ -59,17 +59,18 @@ test("the replayed log of KmsAuth agrees with its getters", async () => {
 test("the replayed log of AppAuth agrees with its getters", async () => {
   const app = await createApp([appOwner, false, false, false, BOOT_INFO.deviceId, BOOT_INFO.composeHash]);
   await send(appOwner, app, "removeDevice", [BOOT_INFO.deviceId]);
-  await send(appOwner, app, "addDevice", [word("device")]);
+  await send(appOwner, app, "addDevice", [word("another device")]);
   await send(appOwner, app, "setAllowAnyDevice", [true]);
   await send(appOwner, app, "setAllowAnyDevice", [false]);
   await send(appOwner, app, "setRequireTcbUpToDate", [true]);
   await send(appOwner, app, "disableUpgrades");
   const known = await replay(app);
   expect(known.get(rule("upgrades-disabled", ZERO_WORD))).toBe(true);
+  expect(known.get(rule("device", BOOT_INFO.deviceId))).toBe(false);
   for (const [name, value, getter, args] of [
     ["compose-hash", BOOT_INFO.composeHash, "allowedComposeHashes", [BOOT_INFO.composeHash]],
     ["device", BOOT_INFO.deviceId, "allowedDeviceIds", [BOOT_INFO.deviceId]],
-    ["device", word("device"), "allowedDeviceIds", [word("device")]],
+    ["device", word("another device"), "allowedDeviceIds", [word("another device")]],
     ["allow-any-device", ZERO_WORD, "allowAnyDevice", []],
     ["require-tcb-up-to-date", ZERO_WORD, "requireTcbUpToDate", []],
   ] as const) {

@@ -210,7 +210,9 @@ const SETTERS: readonly Setter[] = [
 test.each(SETTERS)("%s(%s) is the owner's, emits %s each time, and the getter follows", async (...row) => {
   const [setter, args, event, eventArgs, policy, value, enabled, getter, getterArgs, expected] = row;
   if (!enabled) await send(owner, kms, setter.replace("remove", "add"), args);
+  if (setter === "setGatewayAppId") await send(owner, kms, setter, ["an earlier gateway"]);
   const before = await ask(kms, getter, getterArgs);
+  expect(before).not.toEqual(expected);
   expect(await refusal(stranger, kms, setter, args)).toBe(unauthorized(stranger));
   expect(await ask(kms, getter, getterArgs)).toEqual(before);
   for (let repeat = 0; repeat < 2; repeat += 1) {
