@@ -34,7 +34,66 @@ export const bootInfoSchema = z
   })
   .refine((boot) => digits(boot.appId) !== "" || boot.teeVariant === "dstack-amd-sev-snp");
 
-export const bootResponseSchema = z.object({ isAllowed: z.boolean(), gatewayAppId: z.string(), reason: z.string() });
+/** Where an answer could not be had, for codes and logs: never an URL, never a text of the endpoint's. */
+export const boundaries = [
+  "rpc-network",
+  "rpc-timeout",
+  "rpc-too-large",
+  "rpc-status",
+  "rpc-garbage",
+  "rpc-error",
+  "rpc-reverted",
+  "chain-id",
+  "chain-head",
+  "contract-answer",
+  "overloaded",
+  "internal",
+] as const;
+export type Boundary = (typeof boundaries)[number];
+
+/** Why a policy says no, whatever its words are. */
+export const denialCodes = [
+  "denied.tcb",
+  "denied.os-image",
+  "denied.aggregated-mr",
+  "denied.device",
+  "denied.app-not-registered",
+  "denied.app-not-deployed",
+  "denied.compose-hash",
+  "denied.other",
+] as const;
+export type DenialCode = (typeof denialCodes)[number];
+
+export const decisionCodes = [
+  "allowed",
+  ...denialCodes,
+  ...boundaries.map((name) => `unavailable.${name}` as const),
+  "invalid",
+] as const;
+export type DecisionCode = (typeof decisionCodes)[number];
+
+/** What every webhook of this protocol answers; ours adds the code. A foreign member of that name counts as absent. */
+export const bootResponseSchema = z.object({
+  isAllowed: z.boolean(),
+  gatewayAppId: z.string(),
+  reason: z.string(),
+  code: z.string().max(64).optional().catch(undefined),
+});
+
+/** One gate of the policy, in its order; the task is the one that would let this request through. */
+export const gateSchema = z.object({
+  gate: z.string(),
+  expected: z.string(),
+  came: z.string(),
+  outcome: z.enum(["passed", "failed", "not-reached"]),
+  task: z.string().nullable(),
+});
+
+/** Our whole answer: the three members of the protocol keep their meaning, old clients ignore the others. */
+export const decisionSchema = bootResponseSchema.extend({
+  code: z.enum(decisionCodes),
+  trace: z.array(gateSchema).optional(),
+});
 
 export const infoResponseSchema = z.object({
   status: z.string(),
@@ -51,6 +110,8 @@ export const infoResponseSchema = z.object({
 export type BootKind = "app" | "kms";
 export type BootInfoMessage = z.output<typeof bootInfoSchema>;
 export type BootResponse = z.output<typeof bootResponseSchema>;
+export type Gate = z.output<typeof gateSchema>;
+export type Decision = z.output<typeof decisionSchema>;
 export type InfoResponse = z.output<typeof infoResponseSchema>;
 
 /** The request as the KMS writes it, members in the order of the wire; byte values are lower-case hex without prefix. */

@@ -1,7 +1,15 @@
 /** The routes of the webhook: limits, schema, one question to the authority, and the closed set of answers. */
 import { Hono } from "hono";
 import { bodyLimit } from "hono/body-limit";
-import { type BootInfoMessage, type BootKind, type BootResponse, bootInfoSchema, type InfoResponse } from "./api.ts";
+import {
+  type BootInfoMessage,
+  type BootKind,
+  type Boundary,
+  bootInfoSchema,
+  type Decision,
+  type DecisionCode,
+  type InfoResponse,
+} from "./api.ts";
 import type { Authority } from "./authority.ts";
 import { UnavailableError } from "./chain-rpc.ts";
 
@@ -25,9 +33,10 @@ const defaultMaxBodyBytes = 1024 * 1024;
 const defaultMaxConcurrent = 256;
 const jsonType = /^application\/([\w.+-]+\+)?json\s*(;|$)/i;
 
-const denial = (reason: string): BootResponse => ({ isAllowed: false, reason, gatewayAppId: "" });
-export const invalidRequest = denial("invalid authorization request");
-export const backendUnavailable = denial("authorization backend unavailable");
+const refusal = (reason: string, code: DecisionCode): Decision => ({ isAllowed: false, reason, gatewayAppId: "", code });
+export const invalidRequest = refusal("invalid authorization request", "invalid");
+/** One reason for every outage, as clients of this protocol expect; the code tells where. */
+export const backendUnavailable = (boundary: Boundary) => refusal("authorization backend unavailable", `unavailable.${boundary}`);
 const errorBody = { status: "error", message: "authorization backend unavailable" };
 
 export function createApp(settings: AppSettings): Hono {
@@ -41,7 +50,7 @@ export function createApp(settings: AppSettings): Hono {
       const boot = jsonType.test(c.req.header("content-type") ?? "") ? parseBoot(await c.req.arrayBuffer()) : undefined;
       if (boot === undefined) return c.json(invalidRequest, 400);
       const release = slots.take();
-      if (release === undefined) return c.json(backendUnavailable, 503);
+      if (release === undefined) return c.json(backendUnavailable("overloaded"), 503);
       try {
         return c.json(await decide(settings, kind, boot), 200);
       } finally {
@@ -56,7 +65,7 @@ export function createApp(settings: AppSettings): Hono {
     try {
       return c.json(await describe(settings), 200);
     } catch (error) {
-      log.warn({ route: "info", boundary: boundaryOf(error) }, "unavailable");
+      log.warn({ route: "info", boundary: boundaryOf(error), ...errorNameOf(error) }, "unavailable");
       return c.json(errorBody, 500);
     } finally {
       release();
@@ -82,17 +91,18 @@ export function createApp(settings: AppSettings): Hono {
   }
 }
 
-/** An outage is answered like a denial, as clients of this protocol expect; the log tells them apart. */
-async function decide({ authority, log }: AppSettings, kind: BootKind, boot: BootInfoMessage): Promise<BootResponse> {
+/** An outage is answered like a denial, with status 200; the code and the log tell them apart. */
+async function decide({ authority, log }: AppSettings, kind: BootKind, boot: BootInfoMessage): Promise<Decision> {
   const start = performance.now();
   const fields = () => ({ route: kind, appId: boot.appId, ms: Math.round(performance.now() - start) });
   try {
     const decision = await authority.decide(kind, boot);
-    log.info({ ...fields(), reason: decision.reason }, decision.isAllowed ? "allowed" : "denied");
+    log.info({ ...fields(), code: decision.code, reason: decision.reason }, decision.isAllowed ? "allowed" : "denied");
     return decision;
   } catch (error) {
-    log.warn({ ...fields(), boundary: boundaryOf(error) }, "unavailable");
-    return backendUnavailable;
+    const boundary = boundaryOf(error);
+    log.warn({ ...fields(), boundary, ...errorNameOf(error) }, "unavailable");
+    return backendUnavailable(boundary);
   }
 }
 
@@ -105,9 +115,14 @@ function parseBoot(body: ArrayBuffer): BootInfoMessage | undefined {
   }
 }
 
-function boundaryOf(error: unknown): string {
-  if (error instanceof UnavailableError) return error.boundary;
-  return error instanceof Error ? `unexpected ${error.name}` : "unexpected";
+function boundaryOf(error: unknown): Boundary {
+  return error instanceof UnavailableError ? error.boundary : "internal";
+}
+
+/** The name alone of what nobody foresaw: its text may quote anything. */
+function errorNameOf(error: unknown): { error?: string } {
+  if (error instanceof UnavailableError) return {};
+  return { error: error instanceof Error ? error.name : "unknown" };
 }
 
 function createSlots(limit: number): { take(): (() => void) | undefined } {

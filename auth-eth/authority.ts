@@ -1,9 +1,10 @@
 /** Asks KmsAuth for a decision: policy answer and gateway id at one block of the right chain, within one deadline. */
 import { decodeFunctionResult, encodeFunctionData, type Hex, parseAbi } from "viem";
 import { z } from "zod";
-import { type BootInfoMessage, type BootKind, type BootResponse, boundedReason } from "./api.ts";
+import { type BootInfoMessage, type BootKind, boundedReason, type Decision } from "./api.ts";
 import { absentIdentityReason, toAppBootInfo } from "./boot-info.ts";
 import { type ChainRpc, type RpcCall, UnavailableError } from "./chain-rpc.ts";
+import { explain } from "./gates.ts";
 
 /** A decision takes one attempt and at most one more; together they stay under five seconds, well below a caller's patience. */
 const attempts = 2;
@@ -33,7 +34,7 @@ export interface Deployment {
 
 export interface Authority {
   /** Throws UnavailableError when the chain gives no usable answer, which is never a decision. */
-  decide(kind: BootKind, boot: BootInfoMessage): Promise<BootResponse>;
+  decide(kind: BootKind, boot: BootInfoMessage): Promise<Decision>;
   deployment(): Promise<Deployment>;
 }
 
@@ -55,7 +56,7 @@ export function createAuthority(settings: AuthoritySettings): Authority {
   };
 }
 
-async function decide(block: BlockReader, kind: BootKind, boot: BootInfoMessage): Promise<BootResponse> {
+async function decide(block: BlockReader, kind: BootKind, boot: BootInfoMessage): Promise<Decision> {
   const functionName = kind === "app" ? "isAppAllowed" : "isKmsAllowed";
   const [policy, gateway] = await block.read(
     encodeFunctionData({ abi, functionName, args: [toAppBootInfo(boot)] }),
@@ -64,7 +65,8 @@ async function decide(block: BlockReader, kind: BootKind, boot: BootInfoMessage)
   const [allows, reason] = decoded(policy, (data) => decodeFunctionResult({ abi, functionName, data }));
   const gatewayAppId = decoded(gateway, (data) => decodeFunctionResult({ abi, functionName: "gatewayAppId", data }));
   const absent = allows ? absentIdentityReason(kind, boot) : undefined;
-  return { isAllowed: allows && absent === undefined, reason: boundedReason(absent ?? reason), gatewayAppId };
+  const verdict = { isAllowed: allows && absent === undefined, reason: boundedReason(absent ?? reason) };
+  return { ...verdict, gatewayAppId, ...explain(kind, boot, verdict) };
 }
 
 async function describe(block: BlockReader): Promise<Deployment> {

@@ -1,23 +1,11 @@
 /** JSON-RPC to the chain: one HTTP round trip a batch, every answer matched to its question, nothing of the endpoint in errors. */
 import { z } from "zod";
+import type { Boundary } from "./api.ts";
 import { ExchangeError, endpointOf, exchange } from "./exchange.ts";
 
 const maxResponseBytes = 1024 * 1024;
 /** The code of a reverted call: the same question would get the same answer. */
 const revertCode = 3;
-
-/** Where it failed, for the log: never an URL, never a text of the endpoint's. */
-export type Boundary =
-  | "rpc-network"
-  | "rpc-timeout"
-  | "rpc-too-large"
-  | "rpc-status"
-  | "rpc-garbage"
-  | "rpc-error"
-  | "rpc-reverted"
-  | "chain-id"
-  | "chain-head"
-  | "contract-answer";
 
 const lasting: ReadonlySet<Boundary> = new Set(["rpc-reverted", "chain-id", "chain-head", "contract-answer"]);
 

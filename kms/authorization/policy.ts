@@ -23,7 +23,7 @@ export interface Policy {
   info(): Promise<PolicyInfo>;
 }
 
-/** What webhooks of the reference answer, with status 200, when they cannot read the chain. */
+/** What webhooks answer, with status 200, when they cannot read the chain: all there is to see where they give no code. */
 const UNAVAILABLE_REASON = "authorization backend unavailable";
 
 export function createWebhookPolicy(client: AuthClient): Policy {
@@ -71,9 +71,10 @@ export function bootRequest(info: BootInfo): BootRequest {
   };
 }
 
-function decisionOf(response: BootResponse & { readonly code?: string | undefined }): Decision {
+/** The code, where there is one, is believed over the reason: an app contract can return any words. */
+function decisionOf(response: BootResponse): Decision {
   if (response.isAllowed) return { allowed: true, gatewayAppId: response.gatewayAppId };
-  const unavailable = response.reason === UNAVAILABLE_REASON || response.code?.startsWith("unavailable") === true;
+  const unavailable = response.code?.startsWith("unavailable.") ?? response.reason === UNAVAILABLE_REASON;
   return { allowed: false, reason: response.reason, unavailable };
 }
 

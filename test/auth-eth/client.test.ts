@@ -45,13 +45,14 @@ const info = { status: "ok", kmsContractAddr: "0x1", gatewayAppId: "", chainId: 
 test("asks with the path, the headers and the member order of the wire", async () => {
   answer = json({ ...good, code: "allowed" });
   const client = createAuthClient({ url: `${url}/base`, deadlineMs: 1000, userAgent: "dstack-kms/1.2.3" });
-  expect(await client.boot("kms", request)).toEqual(good);
+  expect(await client.boot("kms", request)).toEqual({ ...good, code: "allowed" });
   expect(seen).toMatchObject({
     method: "POST",
     url: "/base/bootAuth/kms",
     headers: { "content-type": "application/json", "user-agent": "dstack-kms/1.2.3" },
     body: JSON.stringify(request),
   });
+  answer = json({ ...good, code: { foreign: true } });
   expect(await createAuthClient({ url: `${url}/base/`, deadlineMs: 1000 }).boot("app", request)).toEqual(good);
   expect(seen.url).toBe("/base/bootAuth/app");
 });

@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { request } from "node:http";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { hashOf, oddApps, startChain, type TestChain, zero32 } from "./support/chain.ts";
-import { invalid, jsonPost, startWebhook, unavailable } from "./support/webhook.ts";
+import { invalid, jsonPost, startWebhook, unavailable, withoutAdded } from "./support/webhook.ts";
 
 const mr = hashOf("1");
 const image = hashOf("2");
@@ -106,6 +106,20 @@ describe("decisions", () => {
   ];
   test.each(rows)("answers for %s", async (_name, kind, changes, answer) => {
     expect(await webhook.post(kind, boot(changes()))).toEqual({ status: 200, json: answer });
+  });
+
+  test.each([
+    ["kms", {}, "allowed"],
+    ["kms", { tcbStatus: "OutOfDate" }, "denied.tcb"],
+    ["kms", { mrAggregated: "99".repeat(32) }, "denied.aggregated-mr"],
+    ["app", { osImageHash: "99".repeat(32) }, "denied.os-image"],
+    ["app", { composeHash: "" }, "denied.compose-hash"],
+    ["app", { appId: oddApps.withoutCode.address }, "denied.app-not-deployed"],
+    ["app", { appId: oddApps.longReason.address }, "denied.other"],
+    ["app", { appId: oddApps.reverts.address }, "unavailable.rpc-reverted"],
+    ["app", { appId: "1" }, "invalid"],
+  ] as const)("codes the %s answer to %o as %s", async (kind, changes, code) => {
+    expect((await webhook.ask(kind, boot(changes))).code).toBe(code);
   });
 
   test("bounds a reason that an app contract made long and unprintable", async () => {
@@ -274,7 +288,7 @@ function rawPost(body: Buffer, headers: Record<string, string> = { "content-type
       const chunks: Buffer[] = [];
       response.on("data", (chunk: Buffer) => chunks.push(chunk));
       response.on("end", () =>
-        resolve({ status: response.statusCode, json: JSON.parse(Buffer.concat(chunks).toString("utf8")) }),
+        resolve({ status: response.statusCode, json: withoutAdded(JSON.parse(Buffer.concat(chunks).toString("utf8"))) }),
       );
     });
     outgoing.on("error", reject);

@@ -85,6 +85,14 @@ describe("the answer", () => {
   });
 
   test.each([
+    ["an app contract's words for an outage", "authorization backend unavailable", "denied.other", "denied.policy"],
+    ["an outage in other words", "try later", "unavailable.rpc-timeout", "unavailable.webhook"],
+  ])("the webhook's code is believed over its reason: %s", async (_, reason, code, expected) => {
+    webhook.answer.body = JSON.stringify({ ...JSON.parse(denyBody(reason)), code });
+    expect((await refusal(authority().authorizeApp(appraised()))).code).toBe(expected);
+  });
+
+  test.each([
     ["another status", 500, allowBody],
     ["no JSON", 200, "yes"],
     ["a missing member", 200, '{"isAllowed":true,"reason":""}'],

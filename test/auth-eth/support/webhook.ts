@@ -1,6 +1,7 @@
 /** The webhook on a socket of its own, built as its main file builds it, with its log kept. */
 import type { IncomingMessage } from "node:http";
 import { text } from "node:stream/consumers";
+import { type Decision, decisionSchema } from "../../../auth-eth/api.ts";
 import { createApp } from "../../../auth-eth/app.ts";
 import { createAuthority } from "../../../auth-eth/authority.ts";
 import { createChainRpc } from "../../../auth-eth/chain-rpc.ts";
@@ -25,18 +26,33 @@ export async function startWebhook(env: Record<string, string>, options: { attem
     ...options,
   });
   const listener = await listen(app, "127.0.0.1", 0);
-  const send = async (path: string, init?: RequestInit): Promise<Answer> => {
+  const sendWhole = async (path: string, init?: RequestInit): Promise<Answer> => {
     const response = await fetch(`${listener.url}${path}`, init);
     const text = await response.text();
     return { status: response.status, json: text === "" ? undefined : JSON.parse(text) };
+  };
+  const send = async (path: string, init?: RequestInit): Promise<Answer> => {
+    const { status, json } = await sendWhole(path, init);
+    return { status, json: withoutAdded(json) };
   };
   return {
     url: listener.url,
     entries,
     close: () => listener.close(),
     send,
+    /** The answer as an old client reads it. */
     post: (kind: "app" | "kms", body: unknown) => send(`/bootAuth/${kind}`, jsonPost(JSON.stringify(body))),
+    /** With the added members, which must be of their schema. */
+    ask: async (kind: "app" | "kms", body: unknown): Promise<Decision> =>
+      decisionSchema.strict().parse((await sendWhole(`/bootAuth/${kind}`, jsonPost(JSON.stringify(body)))).json),
   };
+}
+
+/** Of a decision the three members of the protocol; anything else as it is. */
+export function withoutAdded(json: unknown): unknown {
+  if (typeof json !== "object" || json === null || !("isAllowed" in json)) return json;
+  const decision = decisionSchema.strict().parse(json);
+  return { isAllowed: decision.isAllowed, reason: decision.reason, gatewayAppId: decision.gatewayAppId };
 }
 
 export function jsonPost(body: string, contentType = "application/json"): RequestInit {

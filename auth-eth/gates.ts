@@ -1,0 +1,123 @@
+/** Explains a decision: the code of its reason, and the contract's gates in their order with the task that would open each. */
+import type { BootInfoMessage, BootKind, DenialCode, Gate } from "./api.ts";
+
+interface GateRule {
+  readonly code: DenialCode;
+  /** The contracts' exact words when this gate fails; the first rule of a reason owns it. */
+  readonly reason: string;
+  readonly expected: string;
+  readonly came: (boot: BootInfoMessage) => string;
+  /** The command that an owner would run, or null where the machine must change or only a transaction helps. */
+  readonly task: (boot: BootInfoMessage) => string | null;
+}
+
+const prefixed = (hex: string): string => (hex === "" || hex.startsWith("0x") ? hex : `0x${hex}`);
+
+const tcb = (expected: string): GateRule => ({
+  code: "denied.tcb",
+  reason: "TCB status is not up to date",
+  expected,
+  came: (boot) => boot.tcbStatus,
+  task: () => null,
+});
+const osImage: GateRule = {
+  code: "denied.os-image",
+  reason: "OS image is not allowed",
+  expected: "an OS image that KmsAuth lists",
+  came: (boot) => prefixed(boot.osImageHash),
+  task: (boot) => unlessAbsent(boot.osImageHash, (hash) => `kms add-image ${hash}`),
+};
+
+const rules: Record<BootKind, readonly GateRule[]> = {
+  kms: [
+    tcb("UpToDate"),
+    osImage,
+    {
+      code: "denied.aggregated-mr",
+      reason: "Aggregated MR not allowed",
+      expected: "an aggregated measurement that KmsAuth lists",
+      came: (boot) => prefixed(boot.mrAggregated),
+      task: (boot) => `kms add-mr ${prefixed(boot.mrAggregated)}`,
+    },
+    {
+      code: "denied.device",
+      reason: "KMS is not allowed to boot on this device",
+      expected: "a device that KmsAuth lists",
+      came: (boot) => prefixed(boot.deviceId),
+      task: (boot) => `kms add-device ${prefixed(boot.deviceId)}`,
+    },
+  ],
+  app: [
+    {
+      code: "denied.app-not-registered",
+      reason: "App not registered",
+      expected: "an app id that KmsAuth has registered",
+      came: (boot) => prefixed(boot.appId),
+      task: () => "app create",
+    },
+    osImage,
+    {
+      code: "denied.app-not-deployed",
+      reason: "App not deployed or invalid address",
+      expected: "a contract at the app id",
+      came: (boot) => prefixed(boot.appId),
+      task: () => "app create",
+    },
+    tcb("a TCB status that the app's contract accepts"),
+    {
+      code: "denied.compose-hash",
+      reason: "Compose hash not allowed",
+      expected: "a compose hash that the app's contract accepts",
+      came: (boot) => prefixed(boot.composeHash),
+      task: (boot) => unlessAbsent(boot.composeHash, (hash) => `app allow-compose ${hash} --app ${prefixed(boot.appId)}`),
+    },
+    {
+      code: "denied.device",
+      reason: "Device not allowed",
+      expected: "a device that the app's contract accepts",
+      came: (boot) => prefixed(boot.deviceId),
+      task: () => null,
+    },
+  ],
+};
+
+export interface Verdict {
+  readonly isAllowed: boolean;
+  readonly reason: string;
+}
+
+/** The contracts evaluate their gates in order and stop at the first that fails: so the reason tells the state of them all. */
+export function explain(
+  kind: BootKind,
+  boot: BootInfoMessage,
+  verdict: Verdict,
+): { code: "allowed" | DenialCode; trace: Gate[] } {
+  const gates = rules[kind];
+  if (verdict.isAllowed) return { code: "allowed", trace: gates.map((rule) => gate(rule, boot, "passed")) };
+  const failed = gates.findIndex((rule) => rule.reason === verdict.reason);
+  const failing = gates[failed];
+  if (failing === undefined) return { code: "denied.other", trace: foreignTrace(gates, boot, verdict.reason) };
+  const outcome = (index: number) => (index < failed ? "passed" : index === failed ? "failed" : "not-reached");
+  return { code: failing.code, trace: gates.map((rule, index) => gate(rule, boot, outcome(index))) };
+}
+
+/** Words of no known gate come from an app's own contract, which is asked after KmsAuth's gates. */
+function foreignTrace(gates: readonly GateRule[], boot: BootInfoMessage, reason: string): Gate[] {
+  const known = gates.findIndex((rule) => rule.code === "denied.app-not-deployed") + 1;
+  const passed = gates.slice(0, known).map((rule) => gate(rule, boot, "passed"));
+  return [
+    ...passed,
+    { gate: "other", expected: "what the app's own contract asks for", came: reason, outcome: "failed", task: null },
+  ];
+}
+
+function gate(rule: GateRule, boot: BootInfoMessage, outcome: Gate["outcome"]): Gate {
+  const { expected } = rule;
+  const task = outcome === "failed" ? rule.task(boot) : null;
+  return { gate: rule.code.slice("denied.".length), expected, came: rule.came(boot), outcome, task };
+}
+
+/** What the evidence does not name cannot be listed: an absent identity fails even where zero is listed. */
+function unlessAbsent(hex: string, command: (hash: string) => string): string | null {
+  return hex === "" || hex === "0x" ? null : command(prefixed(hex));
+}
