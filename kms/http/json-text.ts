@@ -11,6 +11,8 @@ export type JsonNode =
 
 /** The nesting that the reference's reader allows; it also keeps hostile input off our stack. */
 export const MAX_JSON_DEPTH = 128;
+/** Values in one text, members nobody reads included. Ten megabytes of `0,` would otherwise become 260 MB of nodes and two seconds of work. */
+export const MAX_JSON_VALUES = 16_384;
 
 const NUMBER = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y;
 const QUOTE = 0x22;
@@ -27,6 +29,7 @@ export function parseJsonText(text: string): JsonNode {
 class JsonReader {
   readonly #text: string;
   #at = 0;
+  #values = 0;
 
   constructor(text: string) {
     this.#text = text;
@@ -34,6 +37,8 @@ class JsonReader {
 
   value(depth: number): JsonNode {
     if (depth > MAX_JSON_DEPTH) throw this.#wrong(`nested deeper than ${MAX_JSON_DEPTH}`);
+    this.#values += 1;
+    if (this.#values > MAX_JSON_VALUES) throw this.#wrong(`more than ${MAX_JSON_VALUES} values`);
     this.#skipSpace();
     switch (this.#text[this.#at]) {
       case "{":

@@ -2,7 +2,7 @@
 import { create, type DescMessage, toBinary } from "@bufbuild/protobuf";
 import type { VerifiedEvidence } from "../attestation/verifier.ts";
 import { asKmsError, KmsError } from "../errors.ts";
-import { readBody } from "./body.ts";
+import { BodyMemory, readBody } from "./body.ts";
 import { PrpcErrorSchema } from "./gen/prpc_pb.ts";
 import { decodeJson, decodeQuery, encodeJson } from "./json-codec.ts";
 import type { Log } from "./log.ts";
@@ -29,14 +29,16 @@ const MAX_LOGGED_CAUSES = 8;
 
 export function createPrpcEndpoint({ prefix, rpcs, log }: PrpcService): PrpcEndpoint {
   const byName = new Map(rpcs.map((rpc) => [rpc.name, rpc]));
+  const memory = new BodyMemory();
   return async (request, segment, authenticate) => {
     const started = performance.now();
     const asked = negotiate(request);
     const name = methodName(segment, prefix);
+    const lease = memory.lease();
     let mode = asked.beforeDispatch;
     try {
       const caller = await authenticate();
-      const body = asked.isGet ? new Uint8Array() : await readBody(request);
+      const body = asked.isGet ? new Uint8Array() : await readBody(request, lease);
       mode = asked.mode;
       const rpc = byName.get(name);
       if (rpc === undefined) throw new KmsError("malformed.method", `Service not found: ${name}`);
@@ -48,6 +50,8 @@ export function createPrpcEndpoint({ prefix, rpcs, log }: PrpcService): PrpcEndp
       const error = asKmsError(thrown);
       logRefusal(log, error, { method: name.slice(0, MAX_LOGGED_NAME), ms: elapsed(started) });
       return refusal(error, mode);
+    } finally {
+      lease.end();
     }
   };
 }

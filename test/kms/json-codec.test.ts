@@ -12,7 +12,7 @@ import {
   SignCertResponseSchema,
 } from "../../kms/http/gen/kms_pb.ts";
 import { decodeJson, decodeQuery, encodeJson } from "../../kms/http/json-codec.ts";
-import { MAX_JSON_DEPTH, parseJsonText } from "../../kms/http/json-text.ts";
+import { MAX_JSON_DEPTH, MAX_JSON_VALUES, parseJsonText } from "../../kms/http/json-text.ts";
 import { allMessages, plainMessages } from "../support/protocol-values.ts";
 
 const bytes = (...values: number[]) => new Uint8Array(values);
@@ -236,5 +236,17 @@ describe("properties", () => {
       expect(() => decodeJson(AppIdSchema, utf8(text))).toThrow(refused("malformed.request"));
     }
     expect(performance.now() - started).toBeLessThan(10_000);
+  });
+
+  test("values that nobody reads are counted, so that ten megabytes of them are refused early", () => {
+    const withValues = (count: number, value: string) => utf8(`{"x":[${Array(count).fill(value).join(",")}]}`);
+    for (const value of ["0", "[]", "{}", '""']) {
+      expect(() => decodeJson(AppIdSchema, withValues(MAX_JSON_VALUES - 2, value))).not.toThrow();
+      expect(() => decodeJson(AppIdSchema, withValues(MAX_JSON_VALUES - 1, value))).toThrow(refused("malformed.request"));
+    }
+    const body = withValues(5_000_000, "0");
+    const started = performance.now();
+    expect(() => decodeJson(AppIdSchema, body)).toThrow(refused("malformed.request"));
+    expect(performance.now() - started).toBeLessThan(500);
   });
 });

@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { fromHex, toHex, utf8 } from "../../kms/bytes.ts";
 import { KmsError } from "../../kms/errors.ts";
 import { GetAppKeyRequestSchema, GetMetaResponseSchema, KmsKeyResponseSchema } from "../../kms/http/gen/kms_pb.ts";
-import { decodeProtobuf, encodeProtobuf } from "../../kms/http/protobuf-codec.ts";
+import { decodeProtobuf, encodeProtobuf, MAX_PROTOBUF_FIELDS } from "../../kms/http/protobuf-codec.ts";
 import { allMessages, plainMessages } from "../support/protocol-values.ts";
 
 const refused = expect.objectContaining({ code: "malformed.request" });
@@ -31,10 +31,22 @@ describe("reading", () => {
     ["an end without a group", "1c"],
     ["a group without end", "1b"],
     ["groups nested without end", "1b".repeat(1000)],
+    ["a whole group", "530801540801"],
     ["a wire type that does not exist", "0e"],
     ["JSON", toHex(utf8('{"api_version":1}'))],
   ])("refuses %s", (_name, hex) => {
     expect(() => decode(hex)).toThrow(refused);
+  });
+});
+
+describe("work of hostile input", () => {
+  test.each(["0801", "5001", "1200"])("is bounded: field %s ten megabytes long is refused early", (field) => {
+    const count = 5 * 1024 * 1024;
+    const started = performance.now();
+    expect(() => decode(field.repeat(count))).toThrow(refused);
+    expect(performance.now() - started).toBeLessThan(2_000);
+    expect(() => decode(field.repeat(MAX_PROTOBUF_FIELDS))).not.toThrow();
+    expect(() => decode(field.repeat(MAX_PROTOBUF_FIELDS + 1))).toThrow(refused);
   });
 });
 
