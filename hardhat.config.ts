@@ -41,5 +41,7 @@ export default defineConfig({
       accounts: [configVariable("SEPOLIA_PRIVATE_KEY")],
     },
   },
+  // sequences of 48 calls reach every state of the models; more only costs time
+  test: { solidity: { invariant: { runs: 24, depth: 48, failurePersistDir: "cache/invariant" } } },
   verify: { etherscan: { apiKey: configVariable("ETHERSCAN_API_KEY") } },
 });
