@@ -1,7 +1,7 @@
 /** Finds and reads the layers of the configuration: which files, in which order, and what their text decodes to. */
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { dirname, isAbsolute, join, resolve } from "node:path";
-import { parse as parseToml } from "smol-toml";
+import { parse as parseToml, TomlError } from "smol-toml";
 import { isTable, type Table } from "./config-table.ts";
 import { KmsError } from "./errors.ts";
 
@@ -61,11 +61,22 @@ function readText(file: string): string {
 }
 
 function decode(file: string, text: string): unknown {
+  const isToml = file.endsWith(".toml");
   try {
-    return file.endsWith(".toml") ? parseToml(text) : JSON.parse(text);
-  } catch (cause) {
-    throw new KmsError("malformed.config", `${file}: ${messageOf(cause)}`, { cause });
+    return isToml ? parseToml(text) : JSON.parse(text);
+  } catch (thrown) {
+    // no cause: both parsers quote the text around the error, which may be the admin token, and causes are logged
+    throw new KmsError("malformed.config", `${file}: not valid ${isToml ? "TOML" : "JSON"}${placeOf(thrown)}`);
   }
+}
+
+function placeOf(thrown: unknown): string {
+  const message = messageOf(thrown);
+  if (thrown instanceof TomlError) {
+    return `, line ${thrown.line}, column ${thrown.column}: ${message.replace(/^Invalid TOML document: /, "")}`;
+  }
+  const place = /\(line (\d+) column (\d+)\)$/.exec(message);
+  return place === null ? "" : `, line ${place[1]}, column ${place[2]}`;
 }
 
 function messageOf(thrown: unknown): string {

@@ -2,6 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { inspect } from "node:util";
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { agentAddress, loadConfig, logLevel } from "../../kms/config.ts";
@@ -137,6 +138,18 @@ describe("refusals", () => {
     expect(error.message).toContain("mine.toml: rpc.port: ");
     expect(error.message).toContain("mine.toml: core.imagee: unknown key, did you mean core.image");
     expect(error.message).toContain("mine.toml: core.admin.port: ");
+  });
+
+  test.each([
+    ["admin.toml", '[core.admin]\nauth_token = "hunter2', ": not valid TOML, line 2, column "],
+    ["admin.toml", "[core.admin]\nauth_token = hunter2", ": not valid TOML, line 2, column "],
+    ["admin.json", '{"core":{"admin":{"auth_token":hunter2}}}', ": not valid JSON"],
+    ["admin.json", '{"core":{"admin":{"auth_token":"hunter2",}}}', ": not valid JSON, line 1, column 42"],
+  ])("a broken %s is refused without a word of what stands in it: %s", (name, text, expected) => {
+    const error = refusal(() => load(put(name, text)));
+    expect(error.code).toBe("malformed.config");
+    expect(error.message).toContain(`${name}${expected}`);
+    expect(inspect(error, { depth: null })).not.toContain("hunter2");
   });
 
   test("an unknown key below attestation or of the wrong table is refused", () => {
