@@ -26,6 +26,11 @@ export interface PlatformIdentity {
 
 export type PckCa = "platform" | "processor";
 
+/** Whether a certificate is a platform's own, by the extension that every one of them has. */
+export function isPckCertificate(certificate: Certificate): boolean {
+  return certificate.extensions.has(SGX_EXTENSION);
+}
+
 export function parsePlatformIdentity(pck: Certificate): PlatformIdentity {
   const extension = pck.extensions.get(SGX_EXTENSION);
   if (extension === undefined) throw refuse("missing");

@@ -6,7 +6,7 @@ import { requireAttributes } from "./attributes.ts";
 import { type ChainVerifier, openChains } from "./chain-verifier.ts";
 import type { Collateral } from "./collateral.ts";
 import { isSignedRaw, keyFromPoint } from "./p256.ts";
-import { type PlatformIdentity, parsePlatformIdentity } from "./pck.ts";
+import { isPckCertificate, type PlatformIdentity, parsePlatformIdentity } from "./pck.ts";
 import { parseQeIdentity, type QeIdentity, verifyQeIdentity } from "./qe-identity.ts";
 import { type Quote, TEE_TYPE_SGX, TEE_TYPE_TDX } from "./quote.ts";
 import { parseTcbInfo, type TcbInfo } from "./tcb-info.ts";
@@ -123,6 +123,10 @@ function requireWindow({ issueDate, nextUpdate }: TcbInfo | QeIdentity, at: numb
 }
 
 function requireSignedText(text: string, signature: Uint8Array, signer: Certificate, member: string): void {
+  // stricter than the reference: a key taken out of one machine must not judge the state of all machines
+  if (isPckCertificate(signer)) {
+    throw refuse("unproven.collateral-signature", `${member} in quote_collateral is signed by a platform, not by Intel`);
+  }
   if (isSignedRaw(Buffer.from(text, "utf8"), signature, signer.publicKey)) return;
   throw refuse("unproven.collateral-signature", `Signature is invalid for ${member} in quote_collateral`);
 }
