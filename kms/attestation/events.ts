@@ -101,6 +101,20 @@ export function replayEvents(events: readonly RuntimeEvent[], hash: RegisterHash
   return register;
 }
 
+/**
+ * Stricter than the reference: version 1 hashes name, colon and payload, so `key-provider` with `{"name":…}` and
+ * `key-provider:{"name"` with the rest have one digest, and a bearer could make a measured fact vanish by moving the colon.
+ * No system event has a colon in its name; the application's own, after `system-ready`, are never looked up.
+ */
+export function requirePlainNames(events: readonly RuntimeEvent[]): void {
+  for (const [index, { event, version }] of events.entries()) {
+    if (version === 1 && event.includes(":")) {
+      throw new KmsError("unproven.event-log", `runtime event ${index}: colon in the name of a system event`);
+    }
+    if (event === LAST_SYSTEM_EVENT) return;
+  }
+}
+
 /** The payload of the first event with the name. What follows `system-ready` was written by the application, not by the system. */
 export function findEvent(events: readonly RuntimeEvent[], name: string): Uint8Array | undefined {
   for (const event of events) {

@@ -1,7 +1,7 @@
 /** The verifier: the numbered checks from bound evidence to verified evidence. Signatures come before any work on the event log. */
 import { equal, isZero, toHex, utf8 } from "../bytes.ts";
 import { KmsError } from "../errors.ts";
-import { checkPreimages, replayEvents } from "./events.ts";
+import { checkPreimages, replayEvents, requirePlainNames } from "./events.ts";
 import type { Evidence, Stack, TdxEvidence } from "./evidence.ts";
 import { type BoundEvidence, reportData } from "./report-data.ts";
 import type { Collateral } from "./tdx/collateral.ts";
@@ -103,8 +103,10 @@ function checkPodPayload({ kind, reportDataPayload, reportData: claimed }: Stack
 
 function checkReplay({ runtimeEvents }: Stack, { rtmr3 }: TdReport): void {
   const replayed = replayEvents(runtimeEvents, "sha384");
-  if (equal(replayed, rtmr3)) return;
-  throw new KmsError("unproven.event-log", `RTMR3 mismatch, quoted: ${toHex(rtmr3)}, replayed: ${toHex(replayed)}`);
+  if (!equal(replayed, rtmr3)) {
+    throw new KmsError("unproven.event-log", `RTMR3 mismatch, quoted: ${toHex(rtmr3)}, replayed: ${toHex(replayed)}`);
+  }
+  requirePlainNames(runtimeEvents);
 }
 
 function checkQuotedReportData({ reportData: claimed }: Stack, body: TdReport): void {
