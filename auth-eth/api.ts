@@ -89,9 +89,13 @@ export const gateSchema = z.object({
   task: z.string().nullable(),
 });
 
+export const blockSchema = z.object({ number: z.int().nonnegative(), hash: z.string(), timestamp: z.int().nonnegative() });
+
 /** Our whole answer: the three members of the protocol keep their meaning, old clients ignore the others. */
 export const decisionSchema = bootResponseSchema.extend({
   code: z.enum(decisionCodes),
+  /** Where the answer was read. */
+  block: blockSchema.optional(),
   trace: z.array(gateSchema).optional(),
 });
 
@@ -111,6 +115,7 @@ export type BootKind = "app" | "kms";
 export type BootInfoMessage = z.output<typeof bootInfoSchema>;
 export type BootResponse = z.output<typeof bootResponseSchema>;
 export type Gate = z.output<typeof gateSchema>;
+export type BlockReference = z.output<typeof blockSchema>;
 export type Decision = z.output<typeof decisionSchema>;
 export type InfoResponse = z.output<typeof infoResponseSchema>;
 

@@ -68,6 +68,15 @@ const word = (hex: string) => hex.padStart(64, "0");
 const edit = (method: string, result: unknown): Fault =>
   edited((answers, body) => answers.map((a) => (body.find((c) => c.id === a.id)?.method === method ? { ...a, result } : a)));
 
+const editHead = (changes: object): Fault =>
+  edited((answers, body) =>
+    answers.map((a) =>
+      body.find((c) => c.id === a.id)?.method.startsWith("eth_getBlockBy")
+        ? { ...a, result: { ...(a.result as object), ...changes } }
+        : a,
+    ),
+  );
+
 const faults: [name: string, fault: Fault][] = [
   ["ends the connection", (_body, response) => void response.destroy()],
   ["never answers", () => undefined],
@@ -87,8 +96,9 @@ const faults: [name: string, fault: Fault][] = [
   ["names another chain", edit("eth_chainId", "0x1")],
   ["names a chain id that is no quantity", edit("eth_chainId", "31337")],
   ["names a padded chain id", edit("eth_chainId", "0x07a69")],
-  ["names a head that is no quantity", edit("eth_blockNumber", -1)],
-  ["names a head far ahead", edit("eth_blockNumber", "0xffffffffff")],
+  ["has no head", edit("eth_getBlockByNumber", null)],
+  ["names a head that is no block", edit("eth_getBlockByNumber", { number: -1 })],
+  ["names a head that nobody has", editHead({ hash: hashOf("e"), parentHash: hashOf("d") })],
   ["has no contract", edit("eth_call", "0x")],
   ["answers calls with zeros", edit("eth_call", `0x${word("0")}`)],
   ["answers calls with a boolean of two", edit("eth_call", `0x${word("2")}${word("40")}${word("0")}`)],
@@ -111,7 +121,7 @@ test.each(faults)("refuses within its deadline when the endpoint %s, then recove
   fault = undefined;
   expect(answers).toEqual([{ status: 200, json: unavailable }, { status: 200, json: unavailable }, infoError]);
   expect(elapsed).toBeLessThan(2 * attemptMs + 600);
-  expect(trips).toBeLessThanOrEqual(3 * 2 * 2); // three requests, two attempts, two trips
+  expect(trips).toBeLessThanOrEqual(3 * 2 * 2); // three requests, two attempts, at most two trips each
   expect(await webhook.post("kms", request)).toEqual(allowed);
 });
 
@@ -125,7 +135,49 @@ test("one failed trip is repaired by the retry", async () => {
   fault = undefined;
 });
 
-test("asks both questions at the head minus the confirmations", async () => {
+test("decides in one round trip, and names the block", async () => {
+  trips = 0;
+  const decision = await webhook.ask("kms", request);
+  const head = (await chain.rpc("eth_getBlockByNumber", ["latest", false])) as {
+    number: string;
+    hash: string;
+    timestamp: string;
+  };
+  expect(trips).toBe(1);
+  expect(decision.block).toEqual({ number: Number(head.number), hash: head.hash, timestamp: Number(head.timestamp) });
+});
+
+test.each([
+  ["number", { number: "0x1" }],
+  ["parent", { parentHash: hashOf("d") }],
+  ["time", { timestamp: "0x6b000000" }],
+])("asks again at the hash when header and reads disagree in %s", async (_name, changes) => {
+  const blocks: unknown[] = [];
+  let disagreements = 1;
+  fault = async (body, response, forward) => {
+    blocks.push(...body.filter(({ method }) => method === "eth_call").map(({ params }) => params[1]));
+    if (disagreements-- > 0) await editHead(changes)(body, response, forward);
+    else response.end(JSON.stringify(await forward()));
+  };
+  const decision = await webhook.ask("kms", request);
+  fault = undefined;
+  const pinned = { blockHash: decision.block?.hash, requireCanonical: true };
+  expect(decision).toMatchObject({ isAllowed: true, block: { hash: expect.stringMatching(/^0x[0-9a-f]{64}$/) } });
+  expect(blocks).toEqual(["latest", pinned, pinned]);
+});
+
+test("asks a node that cannot run the program call by call", async () => {
+  fault = async (body, response, forward) => {
+    const answers = (await forward()) as { id: number }[];
+    const isProgram = (id: number) =>
+      body.some((call) => call.id === id && call.method === "eth_call" && !("to" in Object(call.params[0])));
+    response.end(JSON.stringify(answers.map((a) => (isProgram(a.id) ? { id: a.id, error: { code: 3, message: "no" } } : a))));
+  };
+  expect(await webhook.post("kms", request)).toEqual(allowed);
+  fault = undefined;
+});
+
+test("reads at the head minus the confirmations", async () => {
   const blocks: unknown[] = [];
   fault = async (body, response, forward) => {
     blocks.push(...body.filter(({ method }) => method === "eth_call").map(({ params }) => params[1]));
@@ -136,7 +188,7 @@ test("asks both questions at the head minus the confirmations", async () => {
   await chain.kmsAuth.write.removeKmsDevice([hashOf("3")]);
   expect(await confirmed.post("kms", request)).toEqual(allowed);
   const head = BigInt((await chain.rpc("eth_blockNumber", [])) as string);
-  expect(blocks).toEqual([`0x${(head - 1n).toString(16)}`, `0x${(head - 1n).toString(16)}`]);
+  expect(blocks).toEqual([`0x${(head - 1n).toString(16)}`]);
   await chain.kmsAuth.write.addKmsDevice([hashOf("3")]);
   await confirmed.close();
   fault = undefined;
