@@ -187,23 +187,36 @@ describe("a PCCS that fails", () => {
 });
 
 describe("keeping", () => {
-  test("serves verified collateral until its first part ends", async () => {
+  test("serves verified collateral for an hour and then asks whether it was replaced", async () => {
     let now = AT;
-    const { store, requests } = await storeOver(tdxRoutes, { now: () => now });
+    const { store, requests, replace } = await storeOver(tdxRoutes, { now: () => now });
     await store.collateralFor(quote);
-    now = new Date("2025-07-19T10:00:34Z");
+    now = new Date("2025-07-01T00:59:59Z");
     await store.collateralFor(quote);
     expect(requests).toHaveLength(4);
-    now = new Date("2025-07-19T10:00:35Z");
+    now = new Date("2025-07-01T01:00:00Z");
+    const signedBefore = { ...tdxRoutes[QE], headers: { ...tdxRoutes[QE]?.headers, "X-Any": "1" } };
+    replace({ ...tdxRoutes, [QE]: signedBefore });
+    await store.collateralFor(quote);
+    expect(requests).toHaveLength(8);
     await store.collateralFor(quote);
     expect(requests).toHaveLength(8);
   });
 
-  test("serves what it kept while the PCCS is away", async () => {
-    const { store, replace } = await storeOver(tdxRoutes);
+  test("serves what it kept while the PCCS is away, asks once a minute, and ends with its first part", async () => {
+    let now = AT;
+    const { store, requests, replace } = await storeOver(tdxRoutes, { now: () => now });
     await store.collateralFor(quote);
     replace({});
+    now = new Date("2025-07-19T09:59:35Z");
     expect(await store.collateralFor(quote)).toEqual(good);
+    const asked = requests.length;
+    expect(asked).toBeGreaterThan(4);
+    expect(await store.collateralFor(quote)).toEqual(good);
+    expect(requests).toHaveLength(asked);
+    now = new Date("2025-07-19T10:00:35Z");
+    await expect(store.collateralFor(quote)).rejects.toEqual(unavailable);
+    expect(requests.length).toBeGreaterThan(asked);
   });
 
   test("lets all who wait share one fetch", async () => {

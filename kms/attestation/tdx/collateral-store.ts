@@ -1,4 +1,4 @@
-/** Fetches collateral from the configured PCCS and keeps what verified, until its first part ends. */
+/** Fetches collateral from the configured PCCS and keeps what verified: fresh for an hour, and until its first part ends while the PCCS is away. */
 import { toHex } from "../../bytes.ts";
 import { KmsError } from "../../errors.ts";
 import type { Collateral } from "./collateral.ts";
@@ -32,15 +32,24 @@ const MAX_RESPONSE_BYTES = 1024 * 1024;
 /** Platforms kept at once; a key holds only what Intel certified, so few are ever seen. */
 const MAX_KEPT = 64;
 
+/** Lists and levels run for a month: a revocation or a lowered status that Intel has published must not wait that long. */
+const REFRESH_SECONDS = 60 * 60;
+/** How soon a PCCS that was away is asked again. */
+const RETRY_SECONDS = 60;
+
+/** Times in seconds since 1970. */
 interface Kept {
   readonly collateral: Collateral;
   readonly nextUpdate: number;
+  refreshAt: number;
 }
 
 export function createCollateralStore(settings: CollateralStoreSettings): CollateralSource {
   const fetcher = createFetcher(settings);
   const kept = new Map<string, Kept>();
   const running = new Map<string, Promise<Collateral>>();
+
+  const secondsNow = () => Math.floor(settings.now().getTime() / 1000);
 
   /** One fetch for all who wait for the same key. */
   function shared(name: string, key: CollateralKey): Promise<Collateral> {
@@ -59,20 +68,33 @@ export function createCollateralStore(settings: CollateralStoreSettings): Collat
       kept.delete(name);
       const [oldest] = kept.keys();
       if (kept.size >= MAX_KEPT && oldest !== undefined) kept.delete(oldest);
-      kept.set(name, { collateral, nextUpdate });
+      kept.set(name, { collateral, nextUpdate, refreshAt: secondsNow() + REFRESH_SECONDS });
     } catch (problem) {
+      // what was kept did not know of it, say of a revocation, so it must not come back when the PCCS goes away
+      kept.delete(name);
       if (!(problem instanceof KmsError)) throw problem;
+    }
+  }
+
+  /** Only a PCCS without a usable answer leaves what is kept in force. */
+  async function refreshed(name: string, key: CollateralKey, found: Kept | undefined): Promise<Collateral> {
+    try {
+      return await shared(name, key);
+    } catch (problem) {
+      if (found === undefined || secondsNow() >= found.nextUpdate) throw problem;
+      found.refreshAt = secondsNow() + RETRY_SECONDS;
+      return found.collateral;
     }
   }
 
   return {
     async collateralFor(quote) {
-      const at = Math.floor(settings.now().getTime() / 1000);
+      const at = secondsNow();
       const key = keyOfQuote(quote, settings.anchor, at);
       const name = `${key.tee} ${toHex(key.fmspc)} ${key.ca}`;
       const found = kept.get(name);
-      if (found !== undefined && at < found.nextUpdate) return found.collateral;
-      const collateral = await shared(name, key);
+      if (found !== undefined && at < Math.min(found.refreshAt, found.nextUpdate)) return found.collateral;
+      const collateral = await refreshed(name, key, found);
       keepIfGood(name, quote, collateral);
       return collateral;
     },
