@@ -18,10 +18,13 @@ export function utf8(text: string): Uint8Array {
   return new TextEncoder().encode(text);
 }
 
+/** One for all: making a decoder costs more than decoding a name, and a stranger's certificate may hold thousands of names. */
+const strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
 /** Strict UTF-8: malformed text is refused, never replaced. */
 export function fromUtf8(bytes: Uint8Array, what: string, code: Code): string {
   try {
-    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+    return strictUtf8.decode(bytes);
   } catch (cause) {
     throw new KmsError(code, `${what}: not UTF-8, ${bytes.length} bytes`, { cause });
   }
@@ -80,7 +83,7 @@ export class ByteReader {
   }
 
   u8(field: string): number {
-    return this.#view(1, field).getUint8(0);
+    return this.take(1, field)[0] ?? 0;
   }
 
   u16(field: string): number {

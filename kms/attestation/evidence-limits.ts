@@ -1,8 +1,8 @@
 /** Bounds of an attestation envelope, the same in each of its forms. */
 
 export const MAX_ENVELOPE_BYTES = 10 * 1024 * 1024;
-/** No real log comes near it; it bounds the replay, which is two hashes an event. */
-export const MAX_EVENTS = 16_384;
+/** Peers end a certificate at 64 KiB, which holds fewer; it bounds what decoding and replay cost, two hashes an event. */
+export const MAX_EVENTS = 4_096;
 /** SEV-SNP chains are two certificates or one kernel table. */
 export const MAX_CHAIN_ENTRIES = 16;
 /** A TPM has 24 PCRs in a bank. */
