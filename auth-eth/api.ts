@@ -45,6 +45,7 @@ export const boundaries = [
   "rpc-reverted",
   "chain-id",
   "chain-head",
+  "stale",
   "contract-answer",
   "overloaded",
   "internal",

@@ -4,6 +4,7 @@ import { z } from "zod";
 import { anchoredProgram, decodeAnchored, maxProgramBytes } from "./anchored-call.ts";
 import type { BlockReference } from "./api.ts";
 import { type ChainRpc, type RpcCall, UnavailableError } from "./chain-rpc.ts";
+import { createFreshness, type Freshness } from "./freshness.ts";
 
 /** A decision takes one attempt and at most one more; together they stay under five seconds, well below a caller's patience. */
 export const defaultAttemptMs = 2_400;
@@ -25,7 +26,11 @@ export interface Reads {
   readonly block: BlockReference;
   /** In the order of the calls. */
   readonly results: readonly Hex[];
+  /** The reads themselves named the block. */
+  readonly isAnchored: boolean;
 }
+
+export type BlockTag = "latest" | "safe" | "finalized";
 
 export interface BlockReaderSettings {
   readonly rpc: ChainRpc;
@@ -34,6 +39,10 @@ export interface BlockReaderSettings {
   readonly chainId: number | undefined;
   /** Blocks between the head and the block that is read; each read then takes a trip more, which asks for the head. */
   readonly confirmations: number;
+  readonly blockTag: BlockTag;
+  /** Of the block that the tag names, with confirmations of the head. */
+  readonly maxHeadAgeSeconds: number;
+  readonly now?: () => number;
   readonly attemptMs?: number;
 }
 
@@ -49,9 +58,11 @@ export function createBlockReader(settings: BlockReaderSettings): BlockReader {
   const checkChain = (id: number): void => {
     if (!Number.isSafeInteger(id) || id !== (pinnedChain ?? id)) throw new UnavailableError("chain-id");
   };
-  const source: Source = {
+  const freshness = createFreshness(settings.maxHeadAgeSeconds, settings.now);
+  const source: Omit<Source, "floor"> = {
     ...settings,
     checkChain,
+    freshness,
     ask: () => {
       const signal = AbortSignal.timeout(settings.attemptMs ?? defaultAttemptMs);
       return (...calls) => settings.rpc.batch(calls, signal);
@@ -59,9 +70,10 @@ export function createBlockReader(settings: BlockReaderSettings): BlockReader {
   };
   return {
     async read(calls, decode) {
-      const reads = await readWithRetry(source, calls);
+      const reads = await readWithRetry({ ...source, floor: freshness.floor() }, calls);
       const result = decode(reads);
       checkChain(reads.chainId); // another request may have pinned first
+      if (reads.isAnchored) freshness.raise(reads.block.number);
       pinnedChain ??= reads.chainId; // only a chain on which the contract answered
       return result;
     },
@@ -69,6 +81,9 @@ export function createBlockReader(settings: BlockReaderSettings): BlockReader {
 }
 
 interface Source extends BlockReaderSettings {
+  readonly freshness: Freshness;
+  /** As it was when the read began: a slower one is not stale because a later one overtook it. */
+  readonly floor: number;
   checkChain(id: number): void;
   /** Asks that share the deadline of one attempt. */
   ask(): Ask;
@@ -108,11 +123,12 @@ async function readInOneTrip(source: Source, callCount: number, program: Hex): P
     anchored.timestamp === BigInt(header.timestamp) &&
     anchored.parentHash === header.parentHash;
   if (!isOneBlock) return header;
+  checkFresh(source, header);
   const results = anchored.results.map((result) => {
     if (result === undefined) throw new UnavailableError("rpc-reverted");
     return result;
   });
-  return { chainId, block: referenceOf(header), results };
+  return { chainId, block: referenceOf(header), results, isAnchored: true };
 }
 
 async function readAtHash(source: Source, calls: readonly Hex[], known?: Header): Promise<Reads> {
@@ -123,20 +139,28 @@ async function readAtHash(source: Source, calls: readonly Hex[], known?: Header)
   const chainId = Number(quantity(chain));
   source.checkChain(chainId);
   const header = headerOf(head);
+  checkFresh(source, header);
   const block = { blockHash: header.hash, requireCanonical: true };
   const answers = await ask(
     ...calls.map((data) => ({ method: "eth_call", params: [{ to: source.kmsContract, data, gas: callGas }, block] })),
   );
-  return { chainId, block: referenceOf(header), results: answers.map(bytesOf) };
+  return { chainId, block: referenceOf(header), results: answers.map(bytesOf), isAnchored: false };
 }
 
 /** The head is asked for anew each time: a remembered one would hide a revocation. */
 async function targetOf(source: Source, ask: Ask): Promise<string> {
-  if (source.confirmations === 0) return "latest";
-  const [head] = await ask({ method: "eth_blockNumber", params: [] });
-  const number = quantity(head) - BigInt(source.confirmations);
-  if (number < 0n) throw new UnavailableError("chain-head");
+  if (source.confirmations === 0) return source.blockTag;
+  const [answer] = await ask({ method: "eth_getBlockByNumber", params: ["latest", false] });
+  const head = headerOf(answer);
+  source.freshness.checkAge(head.timestamp);
+  const number = head.number - source.confirmations;
+  if (number < 0) throw new UnavailableError("chain-head");
   return `0x${number.toString(16)}`;
+}
+
+function checkFresh(source: Source, header: Header): void {
+  if (source.confirmations === 0) source.freshness.checkAge(header.timestamp);
+  if (header.number < source.floor) throw new UnavailableError("stale");
 }
 
 /** The program itself never reverts: a node that says so could not run it, which tells nothing about the contract. */

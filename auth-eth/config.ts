@@ -1,5 +1,6 @@
 /** The environment as frozen settings, or every problem at once. The RPC endpoint and the contract have no default. */
 import { getAddress, type Hex } from "viem";
+import type { BlockTag } from "./block-reader.ts";
 
 export interface Settings {
   readonly host: string;
@@ -12,6 +13,8 @@ export interface Settings {
   readonly kmsContractAddr: string;
   readonly chainId: number | undefined;
   readonly confirmations: number;
+  readonly blockTag: BlockTag;
+  readonly maxHeadAgeSeconds: number;
 }
 
 export class ConfigError extends Error {
@@ -25,6 +28,8 @@ export class ConfigError extends Error {
 }
 
 const maxPort = 65_535;
+/** Ten blocks of the main network; its finalized block is thirteen to twenty minutes old when all is well. */
+const defaultHeadAge: Record<BlockTag, string> = { latest: "120", safe: "1800", finalized: "1800" };
 
 export function loadConfig(env: NodeJS.ProcessEnv = process.env): Settings {
   const problems: string[] = [];
@@ -43,9 +48,13 @@ export function loadConfig(env: NodeJS.ProcessEnv = process.env): Settings {
   const chainIdText = value("ETH_CHAIN_ID");
   const chainId = chainIdText === undefined ? undefined : attempt(() => parseInteger("ETH_CHAIN_ID", chainIdText));
   const confirmations = attempt(() => parseInteger("ETH_FINALITY_CONFIRMATIONS", value("ETH_FINALITY_CONFIRMATIONS") ?? "0"));
-  if (port === undefined || !rpc || !contract || confirmations === undefined || problems.length > 0)
-    throw new ConfigError(problems);
-  return Object.freeze({ host: value("HOST") ?? "127.0.0.1", port, ...rpc, ...contract, chainId, confirmations });
+  const blockTag = attempt(() => parseBlockTag(value("ETH_BLOCK_TAG") ?? "latest", confirmations ?? 0));
+  const ageText = value("ETH_MAX_HEAD_AGE_SECONDS") ?? defaultHeadAge[blockTag ?? "latest"];
+  const maxHeadAgeSeconds = attempt(() => parseInteger("ETH_MAX_HEAD_AGE_SECONDS", ageText));
+  if (port === undefined || !rpc || !contract || confirmations === undefined) throw new ConfigError(problems);
+  if (blockTag === undefined || maxHeadAgeSeconds === undefined || problems.length > 0) throw new ConfigError(problems);
+  const chain = { chainId, confirmations, blockTag, maxHeadAgeSeconds };
+  return Object.freeze({ host: value("HOST") ?? "127.0.0.1", port, ...rpc, ...contract, ...chain });
 }
 
 /** The reference loads `.env` from the working folder; what is already set wins. */
@@ -64,6 +73,14 @@ function parseInteger(name: string, text: string, max: number = Number.MAX_SAFE_
   if (!Number.isSafeInteger(number)) throw new Error(`${name} exceeds the safe integer range`);
   if (number > max) throw new Error(`${name} must be at most ${max}`);
   return number;
+}
+
+function parseBlockTag(text: string, confirmations: number): BlockTag {
+  if (text !== "latest" && text !== "safe" && text !== "finalized")
+    throw new Error("ETH_BLOCK_TAG must be latest, safe or finalized");
+  if (text !== "latest" && confirmations > 0)
+    throw new Error("ETH_FINALITY_CONFIRMATIONS counts from the latest block: set it or ETH_BLOCK_TAG, not both");
+  return text;
 }
 
 /** The messages never repeat the value: it may carry a key. */

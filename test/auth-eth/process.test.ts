@@ -48,6 +48,8 @@ test("exits 1 when the port is taken", async () => {
 
 test("has the documented defaults", () => {
   const settings = { host: "127.0.0.1", port: 8000, chainId: undefined, confirmations: 0, rpcOrigin: "https://rpc.example:8443" };
+  expect(loadConfig(good)).toMatchObject({ blockTag: "latest", maxHeadAgeSeconds: 120 });
+  expect(loadConfig({ ...good, ETH_BLOCK_TAG: "finalized" })).toMatchObject({ blockTag: "finalized", maxHeadAgeSeconds: 1800 });
   expect(loadConfig(good)).toMatchObject({ ...settings, kmsContractAddr: contract, kmsContract: contract.toLowerCase() });
 });
 
@@ -59,6 +61,8 @@ test.each([
   ["KMS_CONTRACT_ADDR", contract.replace("F", "f"), "KMS_CONTRACT_ADDR has a wrong checksum: is there a typo?"],
   ["PORT", "80a", "PORT must be a non-negative integer"],
   ["ETH_CHAIN_ID", "9007199254740993", "ETH_CHAIN_ID exceeds the safe integer range"],
+  ["ETH_BLOCK_TAG", "pending", "ETH_BLOCK_TAG must be latest, safe or finalized"],
+  ["ETH_MAX_HEAD_AGE_SECONDS", "-1", "ETH_MAX_HEAD_AGE_SECONDS must be a non-negative integer"],
   ["ETH_FINALITY_CONFIRMATIONS", "1.5", "ETH_FINALITY_CONFIRMATIONS must be a non-negative integer"],
 ])("refuses %s=%s", (name, value, problem) => {
   expect(() => loadConfig({ ...good, [name]: value })).toThrow(expect.objectContaining({ problems: [problem] }) as ConfigError);

@@ -13,7 +13,10 @@ export interface Answer {
   readonly json: unknown;
 }
 
-export async function startWebhook(env: Record<string, string>, options: { attemptMs?: number; maxConcurrent?: number } = {}) {
+export async function startWebhook(
+  env: Record<string, string>,
+  options: { attemptMs?: number; maxConcurrent?: number; now?: () => number } = {},
+) {
   const settings = loadConfig(env);
   const entries: string[] = [];
   const record = (fields: object, message: string) => void entries.push(JSON.stringify({ ...fields, message }));
