@@ -1,7 +1,7 @@
 /** The private extensions of RA-TLS certificates: reading them strictly out of a peer's certificate, and writing them. */
 import { decodeEvidence, type Evidence, evidenceFromQuote } from "../attestation/evidence.ts";
-import { DerReader, TAG } from "../attestation/tdx/der.ts";
 import { concat, fromUtf8 } from "../bytes.ts";
+import { DerReader, TAG } from "../der.ts";
 import { KmsError } from "../errors.ts";
 import { type AppInfo, decodeAppInfo } from "./app-info.ts";
 

@@ -3,7 +3,6 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { type Collateral, parseCollateral } from "../../kms/attestation/tdx/collateral.ts";
 import { parseCrl } from "../../kms/attestation/tdx/crl.ts";
-import { DerReader } from "../../kms/attestation/tdx/der.ts";
 import { INTEL_SGX_ROOT_CA_DER } from "../../kms/attestation/tdx/intel-root.ts";
 import { cutMembers, parseJson } from "../../kms/attestation/tdx/json-text.ts";
 import { parsePlatformIdentity } from "../../kms/attestation/tdx/pck.ts";
@@ -15,6 +14,7 @@ import { intelSgxRootCa } from "../../kms/attestation/tdx/trust-anchor.ts";
 import { pckChainOf, verifyQuote } from "../../kms/attestation/tdx/verify.ts";
 import { parseCertificate } from "../../kms/attestation/tdx/x509.ts";
 import { parseChain } from "../../kms/attestation/tdx/x509-path.ts";
+import { DerReader } from "../../kms/der.ts";
 import { type Code, KmsError } from "../../kms/errors.ts";
 import { readCollateral, readFixture, readQuote } from "../support/tdx-samples.ts";
 

@@ -1,6 +1,7 @@
 /** Certificate revocation lists (RFC 5280 5): parsed whole and strictly, each then proven by the issuer in the path and by its dates. */
+
+import { DerReader, keyOf, TAG } from "../../der.ts";
 import { KmsError } from "../../errors.ts";
-import { DerReader, keyOf, TAG } from "./der.ts";
 import { isSignedDer } from "./p256.ts";
 import { type Certificate, MAX_SERIAL_BYTES, requireEcdsaSha256 } from "./x509.ts";
 import { type Extensions, readExtensions, readFullName } from "./x509-extensions.ts";

@@ -1,7 +1,7 @@
 /** What the PCK certificate says about the platform: Intel's SGX extension and the kind of CA that issued it. */
 import { needLength } from "../../bytes.ts";
+import { DerReader, TAG } from "../../der.ts";
 import { KmsError } from "../../errors.ts";
-import { DerReader, TAG } from "./der.ts";
 import type { Certificate } from "./x509.ts";
 
 const SGX_EXTENSION = "1.2.840.113741.1.13.1";

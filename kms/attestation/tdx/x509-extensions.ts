@@ -1,6 +1,7 @@
 /** The certificate extensions that path validation reads, and the rule for all others: critical ones are refused. */
+
+import { DerReader, TAG } from "../../der.ts";
 import { KmsError } from "../../errors.ts";
-import { DerReader, TAG } from "./der.ts";
 
 export interface Extension {
   readonly critical: boolean;

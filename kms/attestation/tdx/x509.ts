@@ -1,8 +1,8 @@
 /** X.509 version 3 certificates (RFC 5280) of Intel's hierarchy: parsed once, strictly; nothing is trusted yet. */
 import type { KeyObject } from "node:crypto";
 import { equal } from "../../bytes.ts";
+import { DerReader, keyOf, TAG } from "../../der.ts";
 import { KmsError } from "../../errors.ts";
-import { DerReader, keyOf, TAG } from "./der.ts";
 import { ECDSA_SHA256, isSignedDer, keyFromSpki } from "./p256.ts";
 import { type Constraints, type Extensions, readConstraints, readExtensions } from "./x509-extensions.ts";
 

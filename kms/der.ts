@@ -1,6 +1,6 @@
 /** A small strict DER reader (X.690): one spelling per value, definite minimal lengths, no bytes left over. */
-import { toHex } from "../../bytes.ts";
-import { type Code, KmsError } from "../../errors.ts";
+import { toHex } from "./bytes.ts";
+import { type Code, KmsError } from "./errors.ts";
 
 export const TAG = {
   boolean: 0x01,
