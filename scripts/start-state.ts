@@ -1,7 +1,9 @@
 /** Where one run of the stack keeps its files: a temporary folder, or the folder of `--state-dir`, used by one run at a time. */
+
+import { existsSync } from "node:fs";
 import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { z } from "zod";
 import { KmsError } from "../kms/errors.ts";
 
@@ -65,7 +67,7 @@ export async function openState(requested: string | undefined): Promise<State> {
 /** An empty folder, or one that an earlier run left: nobody else's files are touched. */
 async function claim(dir: string): Promise<string> {
   try {
-    await mkdir(dir, { recursive: true, mode: 0o700 });
+    await makeFolder(dir);
     const entries = await readdir(dir);
     if (entries.length > 0) await removeEarlierRun(dir, entries);
     await chmod(dir, 0o700); // key files come here
@@ -77,6 +79,15 @@ async function claim(dir: string): Promise<string> {
   }
 }
 
+/** Node's recursive mkdir never returns where a folder exists and still cannot hold another, as in /proc. */
+async function makeFolder(dir: string): Promise<void> {
+  const made = await mkdir(dir, { mode: 0o700 }).catch((cause: NodeJS.ErrnoException) => cause);
+  if (made === undefined || made.code === "EEXIST") return;
+  if (made.code !== "ENOENT" || existsSync(dirname(dir))) throw made;
+  await makeFolder(dirname(dir));
+  await mkdir(dir, { mode: 0o700 });
+}
+
 async function removeEarlierRun(dir: string, entries: readonly string[]): Promise<void> {
   if (!entries.includes(markerName)) {
     throw new KmsError(
@@ -84,8 +95,7 @@ async function removeEarlierRun(dir: string, entries: readonly string[]): Promis
       `--state-dir ${dir}: need an empty folder or one of an earlier start, have other files`,
     );
   }
-  const owner = markerSchema.safeParse(JSON.parse(await readFile(join(dir, markerName), "utf8")));
-  const pid = owner.data?.pid ?? null;
+  const { pid } = await readMarker(dir);
   if (pid !== null && isAlive(pid)) {
     throw new KmsError("fault.start", `--state-dir ${dir}: process ${pid} uses it`);
   }
@@ -97,6 +107,15 @@ function isAlive(pid: number): boolean {
     return process.kill(pid, 0);
   } catch (thrown) {
     return thrown instanceof Error && "code" in thrown && thrown.code === "EPERM";
+  }
+}
+
+async function readMarker(dir: string): Promise<z.output<typeof markerSchema>> {
+  try {
+    return markerSchema.parse(JSON.parse(await readFile(join(dir, markerName), "utf8")));
+  } catch (cause) {
+    const remedy = "if no start uses the folder, empty it";
+    throw new KmsError("malformed.file", `--state-dir ${dir}: ${markerName} is not one of ours: ${remedy}`, { cause });
   }
 }
 

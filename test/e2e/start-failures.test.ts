@@ -87,6 +87,21 @@ test.each([
 );
 
 test(
+  "stops everything on SIGTERM while the stack is up and exits with 143",
+  async () => {
+    const stack = await startUntil("Ctrl-C");
+    const components = await stack.components();
+    stack.signal("SIGTERM");
+    const { status, stderr } = await stack.ended();
+    expect(status).toBe(143);
+    expect(stderr).toContain("stopped by SIGTERM");
+    expect(await alive(components)).toEqual([]);
+    expect(await stack.leftovers()).toEqual([]);
+  },
+  runTimeoutMs,
+);
+
+test(
   "leaves no process even when it is killed outright",
   async () => {
     const stack = await startUntil("✔  5");

@@ -128,7 +128,9 @@ function createFetcher(settings: CollateralStoreSettings): (key: CollateralKey) 
       return { headers: response.headers, body: await readBounded(response, maxBytes, what) };
     } catch (cause) {
       if (cause instanceof KmsError) throw cause;
-      throw new KmsError("unavailable.collateral", `${what}: no answer in ${timeoutMs} ms or no connection`, { cause });
+      const isLate = cause instanceof Error && cause.name === "TimeoutError";
+      const problem = isLate ? `no answer within ${timeoutMs} ms` : "the service cannot be reached";
+      throw new KmsError("unavailable.collateral", `${what}: ${problem}`, { cause });
     }
   };
 
