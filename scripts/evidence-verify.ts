@@ -1,7 +1,7 @@
 /** Verifies evidence in a file by the code that serves GetAppKey, and reports what it proves. */
 import { readFile, stat } from "node:fs/promises";
 import { appraiseBoot } from "../kms/attestation/appraise.ts";
-import type { BootInfo } from "../kms/attestation/boot-info.ts";
+import { type BootInfoHex, bootInfoHex } from "../kms/attestation/boot-info.ts";
 import { bindEvidence } from "../kms/attestation/report-data.ts";
 import { type Collateral, parseCollateral } from "../kms/attestation/tdx/collateral.ts";
 import { createCollateralStore } from "../kms/attestation/tdx/collateral-store.ts";
@@ -35,7 +35,7 @@ export type EvidenceReport = TcbReport &
         readonly mrtd: string;
         readonly rtmr: readonly string[];
         readonly reportData: string;
-        readonly bootInfo: BootInfoJson | null;
+        readonly bootInfo: BootInfoHex | null;
       }
     | {
         readonly kind: "sgx";
@@ -45,9 +45,6 @@ export type EvidenceReport = TcbReport &
         readonly bootInfo: null;
       }
   );
-
-/** BootInfo as the policy webhook gets it: lower-case hex without prefix. */
-export type BootInfoJson = { readonly [K in keyof BootInfo]: BootInfo[K] extends Uint8Array ? string : BootInfo[K] };
 
 export async function verifyEvidenceFile(file: string, options: EvidenceVerifyOptions): Promise<EvidenceReport> {
   const now = options.at === undefined ? new Date() : parseTime(options.at);
@@ -69,10 +66,10 @@ function reportOn(input: EvidenceInput, quote: Quote, inputs: VerificationInputs
   const bound = bindEvidence(input.evidence, input.evidence.stack.reportData);
   const verified = verifyEvidenceWith(bound, inputs.collateral, inputs.anchor, inputs.now);
   const { info } = appraiseBoot(verified, { vmConfig: vmConfig ?? input.vmConfig, mode: "runtime" });
-  return tdReport(verified.quote, bootInfoJson(info));
+  return tdReport(verified.quote, bootInfoHex(info));
 }
 
-function tdReport({ quote: { body }, status, advisoryIds }: VerifiedTdQuote, bootInfo: BootInfoJson | null): EvidenceReport {
+function tdReport({ quote: { body }, status, advisoryIds }: VerifiedTdQuote, bootInfo: BootInfoHex | null): EvidenceReport {
   return {
     ok: true,
     kind: "tdx",
@@ -97,23 +94,6 @@ function sgxReport({ quote: { body }, status, advisoryIds }: VerifiedQuote): Evi
     mrSigner: toHex(body.mrSigner),
     reportData: toHex(body.reportData),
     bootInfo: null,
-  };
-}
-
-/** Members in the order of the webhook's request. */
-function bootInfoJson(info: BootInfo): BootInfoJson {
-  return {
-    teeVariant: info.teeVariant,
-    mrAggregated: toHex(info.mrAggregated),
-    osImageHash: toHex(info.osImageHash),
-    mrSystem: toHex(info.mrSystem),
-    appId: toHex(info.appId),
-    composeHash: toHex(info.composeHash),
-    instanceId: toHex(info.instanceId),
-    deviceId: toHex(info.deviceId),
-    keyProviderInfo: toHex(info.keyProviderInfo),
-    tcbStatus: info.tcbStatus,
-    advisoryIds: info.advisoryIds,
   };
 }
 

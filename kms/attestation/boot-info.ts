@@ -1,6 +1,6 @@
 /** BootInfo: the identity that verified evidence proves, as the policy webhook and the contracts know it. */
 import { createHash } from "node:crypto";
-import { concat, isZero, needLength } from "../bytes.ts";
+import { concat, isZero, needLength, toHex } from "../bytes.ts";
 import { KmsError } from "../errors.ts";
 import { type BootMode, findEvent, replayEvents } from "./events.ts";
 import type { RuntimeEvent } from "./evidence.ts";
@@ -20,6 +20,26 @@ export interface BootInfo {
   readonly keyProviderInfo: Uint8Array;
   readonly tcbStatus: string;
   readonly advisoryIds: readonly string[];
+}
+
+/** BootInfo as text: lower-case hex without prefix for every byte value. */
+export type BootInfoHex = { readonly [K in keyof BootInfo]: BootInfo[K] extends Uint8Array ? string : BootInfo[K] };
+
+/** Members in the order of the webhook's request. */
+export function bootInfoHex(info: BootInfo): BootInfoHex {
+  return {
+    teeVariant: info.teeVariant,
+    mrAggregated: toHex(info.mrAggregated),
+    osImageHash: toHex(info.osImageHash),
+    mrSystem: toHex(info.mrSystem),
+    appId: toHex(info.appId),
+    composeHash: toHex(info.composeHash),
+    instanceId: toHex(info.instanceId),
+    deviceId: toHex(info.deviceId),
+    keyProviderInfo: toHex(info.keyProviderInfo),
+    tcbStatus: info.tcbStatus,
+    advisoryIds: info.advisoryIds,
+  };
 }
 
 export const APP_ID_BYTES = 20;

@@ -1,7 +1,6 @@
 /** The owner's policy as the webhook answers it; a denial and an answer that could not be had are kept apart. */
-import { type AuthClient, AuthClientError, type BootRequest, type BootResponse } from "../../auth-eth/api.ts";
-import type { BootInfo } from "../attestation/boot-info.ts";
-import { toHex } from "../bytes.ts";
+import { type AuthClient, AuthClientError, type BootResponse } from "../../auth-eth/api.ts";
+import { type BootInfo, bootInfoHex } from "../attestation/boot-info.ts";
 import { KmsError } from "../errors.ts";
 import type { Role } from "./authorized-boot.ts";
 
@@ -29,7 +28,7 @@ const UNAVAILABLE_REASON = "authorization backend unavailable";
 export function createWebhookPolicy(client: AuthClient): Policy {
   return {
     async ask(role, info) {
-      return decisionOf(await asked(client.boot(role, bootRequest(info))));
+      return decisionOf(await asked(client.boot(role, bootInfoHex(info))));
     },
     async info() {
       const info = await asked(client.info());
@@ -51,23 +50,6 @@ export function createDevPolicy(gatewayAppId: string): Policy {
   return {
     ask: async () => ({ allowed: true, gatewayAppId }),
     info: async () => ({ isDev: true, gatewayAppId, ...nothing }),
-  };
-}
-
-/** Members in the order of the wire; bytes as hex without prefix. */
-export function bootRequest(info: BootInfo): BootRequest {
-  return {
-    teeVariant: info.teeVariant,
-    mrAggregated: toHex(info.mrAggregated),
-    osImageHash: toHex(info.osImageHash),
-    mrSystem: toHex(info.mrSystem),
-    appId: toHex(info.appId),
-    composeHash: toHex(info.composeHash),
-    instanceId: toHex(info.instanceId),
-    deviceId: toHex(info.deviceId),
-    keyProviderInfo: toHex(info.keyProviderInfo),
-    tcbStatus: info.tcbStatus,
-    advisoryIds: info.advisoryIds,
   };
 }
 

@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { createAuthClient } from "../../auth-eth/api.ts";
 import type { AppraisedBoot } from "../../kms/attestation/appraise.ts";
+import { bootInfoHex } from "../../kms/attestation/boot-info.ts";
 import { type Authority, createAuthority, MAX_DECISION_AGE_MS } from "../../kms/authorization/authority.ts";
-import { bootRequest, createDevPolicy, createWebhookPolicy, type Policy } from "../../kms/authorization/policy.ts";
+import { createDevPolicy, createWebhookPolicy, type Policy } from "../../kms/authorization/policy.ts";
 import { keepSelfBoot, SELF_BOOT_MAX_AGE_MS } from "../../kms/authorization/self-boot.ts";
 import { KmsError } from "../../kms/errors.ts";
 import { appraised, bootInfo } from "./support/boots.ts";
@@ -52,7 +53,7 @@ describe("the request", () => {
   });
 
   test("writes empty bytes as empty text", () => {
-    expect(bootRequest(bootInfo({ instanceId: new Uint8Array(), keyProviderInfo: new Uint8Array() }))).toMatchObject({
+    expect(bootInfoHex(bootInfo({ instanceId: new Uint8Array(), keyProviderInfo: new Uint8Array() }))).toMatchObject({
       instanceId: "",
       keyProviderInfo: "",
     });
