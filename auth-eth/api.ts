@@ -54,12 +54,17 @@ export type Boundary = (typeof boundaries)[number];
 
 /** Why a policy says no, whatever its words are. */
 export const denialCodes = [
+  "denied.paused",
   "denied.tcb",
+  "denied.tcb-advisory",
   "denied.os-image",
   "denied.aggregated-mr",
   "denied.device",
   "denied.app-not-registered",
+  "denied.app-suspended",
   "denied.app-not-deployed",
+  "denied.app-contract-failed",
+  "denied.app-contract-answer",
   "denied.compose-hash",
   "denied.other",
 ] as const;

@@ -1,5 +1,5 @@
 /** Explains a decision: the code of its reason, and the contract's gates in their order with the task that would open each. */
-import type { BootInfoMessage, BootKind, DenialCode, Gate } from "./api.ts";
+import { type BootInfoMessage, type BootKind, boundedReason, type DenialCode, type Gate } from "./api.ts";
 
 interface GateRule {
   readonly code: DenialCode;
@@ -13,12 +13,27 @@ interface GateRule {
 
 const prefixed = (hex: string): string => (hex === "" || hex.startsWith("0x") ? hex : `0x${hex}`);
 
+const paused: GateRule = {
+  code: "denied.paused",
+  reason: "KMS is paused",
+  expected: "a KmsAuth that is not paused",
+  came: () => "",
+  task: () => "kms unpause",
+};
+/** No task: a platform that is behind should be updated; accepting it is for the owner to think of. */
 const tcb = (expected: string): GateRule => ({
   code: "denied.tcb",
   reason: "TCB status is not up to date",
   expected,
   came: (boot) => boot.tcbStatus,
   task: () => null,
+});
+const tcbAdvisory = (task: (boot: BootInfoMessage) => string): GateRule => ({
+  code: "denied.tcb-advisory",
+  reason: "TCB advisory is not accepted",
+  expected: "accepted advisories only, beside an accepted TCB status",
+  came: (boot) => boundedReason(boot.advisoryIds.join(", ")),
+  task,
 });
 const osImage: GateRule = {
   code: "denied.os-image",
@@ -27,10 +42,20 @@ const osImage: GateRule = {
   came: (boot) => prefixed(boot.osImageHash),
   task: (boot) => unlessAbsent(boot.osImageHash, (hash) => `kms add-image ${hash}`),
 };
+/** No task: only other code behind the app id helps. */
+const appContract = (code: DenialCode, reason: string, expected: string): GateRule => ({
+  code,
+  reason,
+  expected,
+  came: (boot) => prefixed(boot.appId),
+  task: () => null,
+});
 
 const rules: Record<BootKind, readonly GateRule[]> = {
   kms: [
-    tcb("UpToDate"),
+    paused,
+    tcb("UpToDate, or a TCB status that KmsAuth accepts"),
+    tcbAdvisory((boot) => `kms accept-advisory ${advisory(boot)}`),
     osImage,
     {
       code: "denied.aggregated-mr",
@@ -48,12 +73,20 @@ const rules: Record<BootKind, readonly GateRule[]> = {
     },
   ],
   app: [
+    paused,
     {
       code: "denied.app-not-registered",
       reason: "App not registered",
       expected: "an app id that KmsAuth has registered",
       came: (boot) => prefixed(boot.appId),
       task: () => "app create",
+    },
+    {
+      code: "denied.app-suspended",
+      reason: "App is suspended",
+      expected: "an app that KmsAuth's owner has not suspended",
+      came: (boot) => prefixed(boot.appId),
+      task: (boot) => `kms reinstate-app ${prefixed(boot.appId)}`,
     },
     osImage,
     {
@@ -63,7 +96,10 @@ const rules: Record<BootKind, readonly GateRule[]> = {
       came: (boot) => prefixed(boot.appId),
       task: () => "app create",
     },
+    appContract("denied.app-contract-failed", "App contract failed", "an app contract that answers within its gas"),
+    appContract("denied.app-contract-answer", "App contract answer is malformed", "an app contract that answers as agreed"),
     tcb("a TCB status that the app's contract accepts"),
+    tcbAdvisory((boot) => `app accept-advisory ${advisory(boot)} --app ${prefixed(boot.appId)}`),
     {
       code: "denied.compose-hash",
       reason: "Compose hash not allowed",
@@ -103,7 +139,7 @@ export function explain(
 
 /** Words of no known gate come from an app's own contract, which is asked after KmsAuth's gates. */
 function foreignTrace(gates: readonly GateRule[], boot: BootInfoMessage, reason: string): Gate[] {
-  const known = gates.findIndex((rule) => rule.code === "denied.app-not-deployed") + 1;
+  const known = gates.findIndex((rule) => rule.code === "denied.app-contract-answer") + 1;
   const passed = gates.slice(0, known).map((rule) => gate(rule, boot, "passed"));
   return [
     ...passed,
@@ -120,4 +156,9 @@ function gate(rule: GateRule, boot: BootInfoMessage, outcome: Gate["outcome"]): 
 /** What the evidence does not name cannot be listed: an absent identity fails even where zero is listed. */
 function unlessAbsent(hex: string, command: (hash: string) => string): string | null {
   return hex === "" || hex === "0x" ? null : command(prefixed(hex));
+}
+
+/** The one advisory, where there is one: of several the contract does not say which. Words of a stranger's are no part of a command line. */
+function advisory({ advisoryIds: [first = "", ...others] }: BootInfoMessage): string {
+  return others.length === 0 && /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(first) ? first : "ADVISORY";
 }
