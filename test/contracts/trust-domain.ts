@@ -1,4 +1,4 @@
-/** A chain of its own with a trust domain deployed by Ignition, and the three verbs of the contract tests: send, ask, refusal. */
+/** A chain of its own with a compatible trust domain deployed by Ignition, and the three verbs of the contract tests: send, ask, refusal. */
 import hre from "hardhat";
 import {
   type Abi,
@@ -16,7 +16,7 @@ import {
   pad,
   toHex,
 } from "viem";
-import KmsAuthModule from "../../ignition/modules/KmsAuth.ts";
+import KmsAuthCompatible from "../../ignition/modules/KmsAuthCompatible.ts";
 
 export interface Contract {
   readonly address: Address;
@@ -56,7 +56,7 @@ const chain = await hre.network.create();
 const { networkHelpers } = chain;
 const client = await chain.viem.getPublicClient();
 const wallets = await chain.viem.getWalletClients();
-const deployed = await chain.ignition.deploy(KmsAuthModule);
+const deployed = await chain.ignition.deploy(KmsAuthCompatible);
 
 export const kms: Contract = { address: getAddress(deployed.kmsAuth.address), abi: kmsAbi };
 export const appImplementation = getAddress(deployed.appImplementation.address);
