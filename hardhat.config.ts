@@ -23,7 +23,10 @@ export default defineConfig({
   plugins: [hardhatViem, hardhatIgnitionViem, hardhatNetworkHelpers, hardhatViemAssertions, hardhatKeystore, hardhatVerify],
   tasks: operatorTasks,
   solidity: {
-    npmFilesToBuild: ["@openzeppelin/contracts/proxy/ERC1967/ERC1967Proxy.sol"],
+    npmFilesToBuild: [
+      "@openzeppelin/contracts/access/manager/AccessManager.sol",
+      "@openzeppelin/contracts/proxy/ERC1967/ERC1967Proxy.sol",
+    ],
     profiles: { default: solc, production: { ...solc, isolated: true } },
   },
   networks: {
