@@ -66,6 +66,13 @@ export const codes = {
   "denied.self": "the policy does not allow this KMS",
   "denied.already-bootstrapped": "this KMS already has keys",
   "denied.transaction": "the contract refuses the transaction",
+  "denied.role": "the sender does not hold the role that the call needs",
+  "denied.delay": "the call has a delay that is not over",
+  "denied.expired": "the scheduled operation was not executed in time",
+  "denied.not-scheduled": "no such operation is scheduled",
+  "denied.already-scheduled": "the operation is scheduled already",
+  "denied.upgrade": "the upgrade would not be safe, or is not the sender's",
+  "denied.upgrade-layout": "the proxy does not keep its storage where this version expects it",
   "denied.release-gate": "key release to this platform is switched off",
 
   // something we depend on does not answer
@@ -80,6 +87,7 @@ export const codes = {
   // ours to mend, or the operator's
   "fault.key-store": "the certificate folder is not in a usable state",
   "fault.start": "the process cannot start",
+  "fault.upgrade": "the upgrade changed more than the implementation",
   "fault.internal": "unexpected error",
 } as const;
 

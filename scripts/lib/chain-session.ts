@@ -12,6 +12,7 @@ import {
 } from "viem";
 import { KmsError } from "../../kms/errors.ts";
 import { hinted, usageError } from "./cli.ts";
+import { asRefusal, revertText } from "./contract-refusals.ts";
 
 export interface ChainSession {
   readonly reader: PublicClient;
@@ -54,6 +55,23 @@ export async function rehearse(session: ChainSession, call: ContractCall): Promi
   return onChain(async () => (await session.reader.simulateContract({ ...call, account: session.wallet.account })).result);
 }
 
+/** Why a call of this data would be refused now, or null. For calls that somebody else will make. */
+export async function refusalOf(session: ChainSession, call: { from: Hex; to: Hex; data: Hex }): Promise<string | null> {
+  return onChain(async () => {
+    try {
+      await session.reader.call({ account: call.from, to: call.to, data: call.data });
+      return null;
+    } catch (cause) {
+      const revert = cause instanceof BaseError ? cause.walk(hasData) : null;
+      if (revert === null) throw cause;
+      return hasData(revert) ? revertText(revert.data) : null;
+    }
+  });
+}
+
+const hasData = (error: unknown): error is { data: unknown } =>
+  typeof error === "object" && error !== null && "data" in error && error.data !== undefined;
+
 export async function send(session: ChainSession, call: ContractCall): Promise<TransactionReceipt> {
   const receipt = await onChain(async () => {
     const hash = await session.wallet.sendTransaction({ to: call.address, data: dataOf(call) });
@@ -91,14 +109,7 @@ function asChainError(cause: unknown): KmsError {
     );
   }
   const revert = cause.walk((error) => error instanceof ContractFunctionRevertedError);
-  if (revert instanceof ContractFunctionRevertedError) {
-    const reason = revert.data
-      ? `${revert.data.errorName}(${(revert.data.args ?? []).join(", ")})`
-      : (revert.reason ?? "no reason given");
-    return hinted("denied.transaction", `the contract refuses: ${reason}`, "changes are the owner's: is the sender its owner?", {
-      cause,
-    });
-  }
+  if (revert instanceof ContractFunctionRevertedError) return asRefusal(revert, cause);
   if (cause.walk((error) => error instanceof ContractFunctionZeroDataError)) {
     return usageError("there is no such contract at the address", "check the address and the network");
   }

@@ -2,6 +2,9 @@
 import type { TransactionReceipt } from "viem";
 import { type ChainSession, type ContractCall, dataOf, rehearse, send } from "./chain-session.ts";
 import type { CommandResult } from "./cli.ts";
+import { eventsOf, eventText } from "./event-log.ts";
+import { type Passage, routeOf, windowText } from "./route.ts";
+import { plain } from "./solidity-call.ts";
 
 export interface Change {
   /** The words of the command line, as in `kms add-mr`. */
@@ -13,6 +16,8 @@ export interface Change {
   readonly after: unknown;
   /** Set when the chain is already so: nothing is sent. */
   readonly noOp?: string;
+  /** Set where the contract does not ask who calls. */
+  readonly isAnyones?: boolean;
   readonly notes?: readonly string[];
 }
 
@@ -20,12 +25,23 @@ export interface Outcome {
   readonly receipt: TransactionReceipt | null;
   /** What the rehearsal returned; undefined where nothing was to do. */
   readonly returned: unknown;
+  readonly passage?: Passage | null;
+  readonly notes?: readonly string[];
 }
 
-export async function carryOut(session: ChainSession, change: Change, options: { dryRun: boolean }): Promise<Outcome> {
+export interface ChangeOptions {
+  readonly dryRun: boolean;
+  /** Schedule a call that has to wait, instead of refusing it. */
+  readonly schedule?: boolean;
+}
+
+export async function carryOut(session: ChainSession, change: Change, options: ChangeOptions): Promise<Outcome> {
   if (change.noOp !== undefined) return { receipt: null, returned: undefined };
-  const returned = await rehearse(session, change.call);
-  return { receipt: options.dryRun ? null : await send(session, change.call), returned };
+  const direct = { call: change.call, passage: null, notes: [] };
+  const route = change.isAnyones ? direct : await routeOf(session, change.call, { schedule: options.schedule ?? false });
+  const returned = await rehearse(session, route.call);
+  const receipt = options.dryRun ? null : await send(session, route.call);
+  return { receipt, returned, passage: route.passage, notes: route.notes };
 }
 
 export function tell(
@@ -34,45 +50,73 @@ export function tell(
   outcome: Outcome,
   options: { dryRun: boolean; extra?: Readonly<Record<string, string | null>> },
 ): CommandResult {
-  const { call, what, before, after } = change;
-  const { receipt } = outcome;
-  const transaction = receipt && {
+  const { call, what } = change;
+  const [before, after] = [plain(change.before), plain(change.after)];
+  const { receipt, passage = null } = outcome;
+  const args = call.args.map(plain);
+  const json = {
+    task: change.task,
+    dryRun: options.dryRun,
+    ...chainOf(session),
+    contract: call.address,
+    call: { function: call.functionName, args, data: dataOf(call) },
+    change: { what, before, after },
+    changed: receipt !== null && !passage?.operation,
+    noOp: change.noOp ?? null,
+    governance: passage && passageJson(passage),
+    transaction: receipt && transactionOf(receipt),
+    events: receipt ? eventsOf(receipt) : [],
+    ...options.extra,
+  };
+  const lines = [
+    ...chainLines(session),
+    `contract  ${call.address}`,
+    `call      ${call.functionName}(${args.map(shown).join(", ")})`,
+    `change    ${what}: ${shown(before)} → ${shown(after)}`,
+    ...(passage ? passageLines(passage) : []),
+    ...endLines(receipt, change.noOp ?? "dry run"),
+    ...Object.entries(options.extra ?? {}).map(([name, value]) => `${name.padEnd(9)} ${value ?? "-"}`),
+  ];
+  return { json, text: lines.join("\n"), notes: [...(change.notes ?? []), ...(outcome.notes ?? [])] };
+}
+
+export function chainOf({ network, chainId, sender }: ChainSession) {
+  return { network, chainId, sender };
+}
+
+export function chainLines({ network, chainId, sender }: ChainSession): string[] {
+  return [`network   ${network}, chain ${chainId}`, `sender    ${sender}`];
+}
+
+export function passageJson({ authority, role, delaySeconds, operation }: Passage) {
+  return { authority, role, delaySeconds, operation };
+}
+
+export function passageLines({ authority, role, operation }: Passage): string[] {
+  return [
+    `through   AccessManager ${authority} as ${role}`,
+    ...(operation ? [`operation ${operation.id}`, `          ${windowText(operation)}`] : []),
+  ];
+}
+
+export function transactionOf(receipt: TransactionReceipt) {
+  return {
     hash: receipt.transactionHash,
     blockNumber: Number(receipt.blockNumber),
     gasUsed: Number(receipt.gasUsed),
   };
-  const json = {
-    task: change.task,
-    dryRun: options.dryRun,
-    network: session.network,
-    chainId: session.chainId,
-    contract: call.address,
-    sender: session.sender,
-    call: { function: call.functionName, args: call.args, data: dataOf(call) },
-    change: { what, before, after },
-    changed: receipt !== null,
-    noOp: change.noOp ?? null,
-    transaction,
-    ...options.extra,
-  };
-  const end = transaction
-    ? `sent      ${transaction.hash} in block ${transaction.blockNumber}, gas ${transaction.gasUsed}`
-    : `not sent  ${change.noOp ?? "dry run"}`;
-  const lines = [
-    `network   ${session.network}, chain ${session.chainId}`,
-    `contract  ${call.address}`,
-    `sender    ${session.sender}`,
-    `call      ${call.functionName}(${call.args.map(shown).join(", ")})`,
-    `change    ${what}: ${shown(before)} → ${shown(after)}`,
-    end,
-    ...Object.entries(options.extra ?? {}).map(([name, value]) => `${name.padEnd(9)} ${value ?? "-"}`),
-  ];
-  return { json, text: lines.join("\n"), ...(change.notes && { notes: change.notes }) };
+}
+
+export function endLines(receipt: TransactionReceipt | null, whyNot: string): string[] {
+  if (receipt === null) return [`not sent  ${whyNot}`];
+  const { hash, blockNumber, gasUsed } = transactionOf(receipt);
+  const events = eventsOf(receipt).map((event) => `event     ${shown(eventText(event))}`);
+  return [`sent      ${hash} in block ${blockNumber}, gas ${gasUsed}`, ...events];
 }
 
 const shownCharacters = 200;
 
-function shown(value: unknown): string {
+export function shown(value: unknown): string {
   if (typeof value === "boolean") return value ? "yes" : "no";
   const text = typeof value === "string" ? value : JSON.stringify(value);
   return text.length <= shownCharacters ? text : `${text.slice(0, shownCharacters)}… (${text.length} characters)`;

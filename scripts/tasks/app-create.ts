@@ -50,6 +50,7 @@ export async function createApp(session: ChainSession, contract: Hex, settings: 
     task: "app create",
     call: { address: contract, abi: kmsAuthAbi, functionName: "deployAndRegisterApp", args },
     what: "app",
+    isAnyones: true,
     before: null,
     after: {
       owner,
