@@ -49,7 +49,7 @@ export const KMS_AUTH_FUNCTIONS = {
     "acceptOwnership()",
     "renounceOwnership()",
     "multicall(bytes[])",
-    "setHardening((bool,bool,bool,bool,bool,bool,bool))",
+    "setHardening(uint256)",
     "setQuoteVerifier(address)",
     "initialize(address,address)",
     "initializeStrict(address,address)",
