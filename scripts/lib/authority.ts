@@ -52,7 +52,7 @@ export async function needAuthority(session: ChainSession, target: Hex): Promise
   );
 }
 
-async function isAccessManager(session: ChainSession, address: Hex): Promise<boolean> {
+export async function isAccessManager(session: ChainSession, address: Hex): Promise<boolean> {
   const admin = await readIfThere<bigint>(session, { address, abi: authorityAbi, functionName: "ADMIN_ROLE" });
   const expiration = await readIfThere<number>(session, { address, abi: authorityAbi, functionName: "expiration" });
   return admin === ROLE_IDS.admin && expiration !== null && expiration > 0;

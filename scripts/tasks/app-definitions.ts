@@ -1,7 +1,7 @@
 /** The `app` tasks: their names, arguments and help. */
 import { emptyTask, task } from "hardhat/config";
 import type { TaskDefinition } from "hardhat/types/tasks";
-import { app, dryRun, json, kmsAuth, text } from "./options.ts";
+import { app, dryRun, implementation, json, kmsAuth, knownEntry, schedule, text } from "./options.ts";
 
 type AppListAction = () => Promise<{ default: ReturnType<typeof import("../lib/allow-list.ts").appListAction> }>;
 
@@ -31,4 +31,13 @@ export const appTasks: TaskDefinition[] = [
     .build(),
   appListTask("allow-compose", "Allow a compose hash of an app", () => import("./app-allow-compose.ts")),
   appListTask("revoke-compose", "Disallow a compose hash of an app", () => import("./app-revoke-compose.ts")),
+  task(["app", "upgrade"], "Upgrade an app's proxy, after its storage was compared with what its code answers")
+    .addOption(app)
+    .addOption(implementation)
+    .addOption(knownEntry)
+    .addFlag(schedule)
+    .addFlag(dryRun)
+    .addFlag(json)
+    .setAction(() => import("./app-upgrade.ts"))
+    .build(),
 ];

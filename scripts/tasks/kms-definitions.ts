@@ -1,7 +1,7 @@
 /** The `kms` tasks: their names, arguments and help. */
 import { emptyTask, task } from "hardhat/config";
 import type { TaskDefinition } from "hardhat/types/tasks";
-import { dryRun, json, kmsAuth, text } from "./options.ts";
+import { dryRun, implementation, json, kmsAuth, knownEntry, schedule, text } from "./options.ts";
 
 type KmsListAction = () => Promise<{ default: ReturnType<typeof import("../lib/allow-list.ts").kmsListAction> }>;
 
@@ -35,5 +35,14 @@ export const kmsTasks: TaskDefinition[] = [
     .addFlag(dryRun)
     .addFlag(json)
     .setAction(() => import("./kms-register.ts"))
+    .build(),
+  task(["kms", "upgrade"], "Upgrade the KmsAuth proxy, after its storage was compared with what its code answers")
+    .addOption(kmsAuth)
+    .addOption(implementation)
+    .addOption(knownEntry)
+    .addFlag(schedule)
+    .addFlag(dryRun)
+    .addFlag(json)
+    .setAction(() => import("./kms-upgrade.ts"))
     .build(),
 ];

@@ -1,6 +1,5 @@
 /** Proxies of the contracts already deployed, written slot by slot, are upgraded with empty call data and answer as before. */
-import hre from "hardhat";
-import { type Address, getAddress, type Hex, toHex, zeroAddress } from "viem";
+import { type Address, getAddress, zeroAddress } from "viem";
 import { beforeEach, describe, expect, test } from "vitest";
 import {
   type AppState,
@@ -35,11 +34,11 @@ import {
   word,
   ZERO_WORD,
 } from "./trust-domain.ts";
+import { expectStorage, filled, gap, place } from "./written-proxy.ts";
 
 const { deviceId: DEVICE, composeHash: HASH, osImageHash: IMAGE, mrAggregated: MR } = BOOT_INFO;
 const nextKms = (await deployImplementation("KmsAuth")).address;
 const nextApp = (await deployImplementation("AppAuth")).address;
-const proxyCode = (await hre.artifacts.readArtifact("ERC1967Proxy")).deployedBytecode;
 
 const at = (name: string): Address => getAddress(`0x${word(name).slice(-40)}`);
 const kms: Contract = { address: at("kms"), abi: kmsAbi };
@@ -49,8 +48,6 @@ const [app, lockedApp]: readonly [Contract, Contract] = [
 ];
 const NO_CODE = at("no code");
 const LONG_ID = "0x40d1a6c0f8f4f7a2f1c9a2b9f3c1e8d7b6a59483";
-const filled = (length: number): Hex =>
-  `0x${Array.from({ length }, (_, i) => toHex((i % 255) + 1, { size: 1 }).slice(2)).join("")}`;
 
 const STATE: KmsState = {
   info: [filled(33), filled(91), filled(5000), filled(31)],
@@ -69,22 +66,6 @@ const APP: AppState = {
   requireTcbUpToDate: false,
 };
 const LOCKED: AppState = { ...APP, devices: [], upgradesDisabled: true, allowAnyDevice: true, requireTcbUpToDate: true };
-
-async function place(contract: Contract, implementation: Address, storage: Storage): Promise<void> {
-  await networkHelpers.setCode(contract.address, proxyCode);
-  for (const [key, value] of Object.entries({ ...storage, [IMPLEMENTATION_SLOT]: padded(implementation) })) {
-    await networkHelpers.setStorageAt(contract.address, key, value);
-  }
-}
-
-async function expectStorage(contract: Contract, storage: Storage): Promise<void> {
-  const found = await Promise.all(Object.keys(storage).map(async (key) => [key, await storageAt(contract.address, asHex(key))]));
-  expect(Object.fromEntries(found)).toEqual(storage);
-}
-
-function asHex(text: string): Hex {
-  return `0x${text.slice(2)}`;
-}
 
 const kmsBefore: Storage = { ...bases(owner, stranger), ...kmsStorage(STATE) };
 const appBefore: Storage = { ...bases(appOwner), ...appStorage(APP) };
@@ -235,10 +216,6 @@ describe.each([
     await expectStorage(app, { ...bases(appOwner), ...appStorage(changed), ...gap(4, 52) });
   });
 });
-
-function gap(first: number, last: number): Storage {
-  return Object.fromEntries(Array.from({ length: last - first + 1 }, (_, i) => [slot(first + i), ZERO_WORD]));
-}
 
 test.each([
   ["empty", ""],

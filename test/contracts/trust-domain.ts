@@ -132,9 +132,9 @@ export async function deployProxy(implementation: Address, initData: Hex): Promi
   return { address: getAddress(contractAddress), logs: await logsOf(hash) };
 }
 
-export async function deployImplementation(name: "KmsAuth" | "AppAuth"): Promise<{ address: Address; logs: StatedLog[] }> {
-  const { bytecode } = await hre.artifacts.readArtifact(name);
-  const hash = await walletOf(owner).deployContract({ abi: name === "KmsAuth" ? kmsAbi : appAbi, bytecode });
+export async function deployImplementation(name: string): Promise<{ address: Address; logs: StatedLog[] }> {
+  const { abi, bytecode } = await hre.artifacts.readArtifact(name);
+  const hash = await walletOf(owner).deployContract({ abi, bytecode: `0x${bytecode.slice(2)}` });
   const { contractAddress } = await client.getTransactionReceipt({ hash });
   if (!contractAddress) throw new Error("the implementation was not created");
   return { address: getAddress(contractAddress), logs: await logsOf(hash) };
