@@ -12,6 +12,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { toHex, utf8 } from "../../kms/bytes.ts";
 import { createPccs } from "../../scripts/devnet/pccs.ts";
 import { parseBootstrapInfo } from "../../scripts/lib/bootstrap-info.ts";
+import { ERC1967_IMPLEMENTATION } from "../../scripts/lib/proxy-kinds.ts";
 import { verifyBootstrap } from "../../scripts/lib/registration.ts";
 import { hashOf, startChain, type TestChain } from "../auth-eth/support/chain.ts";
 import { simulatedPlatform } from "../support/simulated-td.ts";
@@ -82,6 +83,23 @@ test("creates an app, allows and revokes a compose hash", async () => {
   expect((await hardhat(["app", "allow-compose", hashOf("c"), ...app])).json()).toMatchObject({ changed: true });
   expect((await hardhat(["app", "revoke-compose", hashOf("c"), ...app])).json()).toMatchObject({ changed: true });
   expect((await hardhat(["app", "revoke-compose", hashOf("c"), ...app])).json()).toMatchObject({ noOp: "already not allowed" });
+});
+
+test("upgrades an app to code that it deploys, shows an upgrade of KmsAuth, and refuses what is no proxy", async () => {
+  const app = await chain.createApp({ composeHash: hashOf("c") });
+  const upgraded = await hardhat(["app", "upgrade", "--app", app, "--known-entry", hashOf("c"), "--json"]);
+  const { change } = upgraded.json() as { change: { after: string } };
+  expect(upgraded.json()).toMatchObject({ ok: true, task: "app upgrade", changed: true, change: { before: expect.any(String) } });
+  const implementation = await chain.rpc("eth_getStorageAt", [app, ERC1967_IMPLEMENTATION, "latest"]);
+  expect(implementation).toBe(`0x${change.after.slice(2).toLowerCase().padStart(64, "0")}`);
+  const rehearsed = await hardhat(["kms", "upgrade", "--dry-run"]);
+  expect(rehearsed).toMatchObject({
+    status: 0,
+    stderr: expect.stringContaining("--known-entry"),
+    stdout: expect.stringContaining("not sent"),
+  });
+  const refused = await hardhat(["kms", "upgrade", "--kms-auth", chain.appImplementation, "--json"]);
+  expect([refused.status, refused.json()]).toMatchObject([4, { ok: false, code: "denied.upgrade-layout" }]);
 });
 
 test("registers the keys of a bootstrapped KMS, and refuses a file whose evidence does not bind them", async () => {
