@@ -7,7 +7,8 @@ import {IPolicyAudit} from "./IPolicyAudit.sol";
 /// @title Governance of one KMS trust domain
 /// @notice Lists the OS images, KMS measurements and KMS devices that may hold the root keys, registers apps, makes app contracts,
 ///         and publishes the root public keys. The owner has no power inside an app's contract.
-/// @dev Every setter is idempotent: repeating a change succeeds and emits again. Setters are the owner's unless said otherwise.
+/// @dev Every setter is idempotent: repeating a change succeeds and emits again. Setters are the owner's unless said otherwise. That,
+///      and what is said below, is compatible mode; {IHardening-Switch} says what each switch changes.
 interface IKmsAuth is IAppAuth, IPolicyAudit {
     /// @notice The published root keys and the evidence that a KMS made them.
     /// @param k256Pubkey Root key of app identities: compressed secp256k1, 33 bytes.
@@ -73,15 +74,16 @@ interface IKmsAuth is IAppAuth, IPolicyAudit {
     function initialize(address initialOwner, address appImplementation_) external;
 
     /// @notice Publishes the root keys with their evidence, all four members.
-    /// @dev The evidence is data for verifiers off the chain: nothing here checks it.
+    /// @dev Compatible: the evidence is data for verifiers off the chain, and nothing here checks it. While root keys are checked: sizes
+    ///      and report data must be right, parts are at most 24,575 bytes, and the hashes of all parts have an event.
     /// @param info The keys and their evidence.
     function setKmsInfo(KmsInfo calldata info) external;
 
-    /// @notice Replaces the quote alone. Emits nothing.
+    /// @notice Replaces the quote alone. Emits nothing, unless root keys are checked.
     /// @param quote Quote whose report data binds the published keys.
     function setKmsQuote(bytes calldata quote) external;
 
-    /// @notice Replaces the event log alone. Emits nothing.
+    /// @notice Replaces the event log alone. Emits nothing, unless root keys are checked.
     /// @param eventlog Event log of the machine that made the quote.
     function setKmsEventlog(bytes calldata eventlog) external;
 
@@ -89,7 +91,7 @@ interface IKmsAuth is IAppAuth, IPolicyAudit {
     /// @param newGatewayAppId The id in text.
     function setGatewayAppId(string calldata newGatewayAppId) external;
 
-    /// @notice Registers an app id. Anyone may; zero reverts `Invalid app ID`.
+    /// @notice Registers an app id. Anyone may, unless only the factory does; zero reverts `Invalid app ID`.
     /// @dev Registration grants nothing by itself: the app's own contract decides, and it is asked at every boot.
     /// @param appId Address of the app's contract.
     function registerApp(address appId) external;

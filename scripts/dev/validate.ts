@@ -9,7 +9,7 @@ const upgrades = [
 ] as const;
 
 const validator = ["openzeppelin-upgrades-core", "validate", "artifacts/build-info", "--requireReference"] as const;
-const results = [await runStep({ name: "contracts compile", command: ["hardhat", "build", "--quiet"] })];
+const results = [await runStep({ name: "contracts compile", command: ["hardhat", "build", "--force", "--quiet"] })];
 for (const [contract, reference] of upgrades) {
   const name = `${contract} upgrades ${reference}`;
   results.push(await runStep({ name, command: [...validator, "--contract", contract, "--reference", reference] }));

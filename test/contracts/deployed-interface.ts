@@ -126,7 +126,7 @@ export const TAGS: readonly (readonly [tag: string, hash: string])[] = [
 /** `slot+offset name type`, of the proxy's storage. */
 export const SLOTS: Readonly<Record<"KmsAuth" | "AppAuth", readonly string[]>> = {
   KmsAuth: [
-    "0+0 kmsInfo struct IKmsAuth.KmsInfo",
+    "0+0 _kmsInfo struct IKmsAuth.KmsInfo",
     "4+0 gatewayAppId string",
     "5+0 registeredApps mapping(address => bool)",
     "6+0 kmsAllowedAggregatedMrs mapping(bytes32 => bool)",
@@ -145,9 +145,51 @@ export const SLOTS: Readonly<Record<"KmsAuth" | "AppAuth", readonly string[]>> =
   ],
 };
 
-/** ERC-7201 namespaces of the bases. */
+/** What this project adds, by name: a deployed selector or topic must not move into this list. */
+export const ADDED: Readonly<
+  Record<"functions" | "events", Readonly<Record<"both" | "KmsAuth" | "AppAuth", readonly string[]>>>
+> = {
+  functions: {
+    both: [
+      "initializeStrict",
+      "hardening",
+      "setHardening",
+      "multicall",
+      "acceptTcbStatus",
+      "withdrawTcbStatus",
+      "tcbStatusAcceptedUntil",
+      "acceptAdvisory",
+      "withdrawAdvisory",
+      "acceptedAdvisories",
+    ],
+    KmsAuth: [
+      "pause",
+      "unpause",
+      "paused",
+      "suspendApp",
+      "reinstateApp",
+      "suspendedApps",
+      "quoteVerifier",
+      "setQuoteVerifier",
+      "deployAndRegisterApp",
+      "predictAppId",
+    ],
+    AppAuth: ["replaceComposeHash", "freezePolicy", "policyFrozen", "upgradesDisabled"],
+  },
+  events: {
+    both: ["HardeningSet", "TcbStatusAccepted", "TcbStatusWithdrawn", "AdvisoryAccepted", "AdvisoryWithdrawn"],
+    KmsAuth: ["Paused", "Unpaused", "AppSuspended", "AppReinstated", "QuoteVerifierSet", "KmsEvidenceSet"],
+    AppAuth: ["PolicyFrozen"],
+  },
+};
+
+/** ERC-7201 namespaces of the bases, and ours. */
 export const NAMESPACES: readonly (readonly [name: string, slot: string])[] = [
   ["openzeppelin.storage.Initializable", "0xf0c57e16840df040f15088dc2f81fe391c3923bec73e23a9662efc9c229c6a00"],
   ["openzeppelin.storage.Ownable", "0x9016d09d72d40fdae2fd8ceac6b6234c7706214fd39c1cd1e609a0528c199300"],
   ["openzeppelin.storage.Ownable2Step", "0x237e158222e3e6968b72b9db0d8043aacf074ad9f650f0d1606b4d82ee432c00"],
+  ["openzeppelin.storage.Pausable", "0xcd5ed15c6e187e77e9aee88184c21f4f2182ab5827cb3b7e07fbedcd63f03300"],
+  ["keyward.storage.Hardening", "0x740f50752b9075ce911fe3d6b7fa4e4c862306670ae052cc3ccf4c2290f4cb00"],
+  ["keyward.storage.TcbAcceptance", "0x2ea73469ece72c62cf6a98225fe82a0339096bc878eac908f6fe00db390eb300"],
+  ["keyward.storage.KmsAuth", "0xf7f55bef94f18b5f046d9c94a50e98b4dc1179b64367d3ad65bf0fb3930b6d00"],
 ];
