@@ -1,6 +1,5 @@
 /** AppAuth: set-up, every setter with its logs, ownership. */
-import type { Hex } from "viem";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import {
   appAbi,
   appImplementation,
@@ -9,10 +8,11 @@ import {
   BOOT_INFO,
   type Contract,
   deployApp,
-  networkHelpers,
   owner,
   policyChanged,
   refusal,
+  restoreAfterEach,
+  type SetterRow,
   type StatedLog,
   send,
   storageAt,
@@ -33,13 +33,9 @@ const state = async (app: Contract) => ({
 });
 const upgradesDisabled = async (app: Contract) => (await storageAt(app.address, 1))?.slice(-2) === "01";
 
-let snapshot: Awaited<ReturnType<typeof networkHelpers.takeSnapshot>>;
-beforeEach(async () => {
-  snapshot = await networkHelpers.takeSnapshot();
-});
-afterEach(() => snapshot.restore());
+restoreAfterEach();
 
-// Name, arguments of initialize, state, whether upgrades are disabled.
+// A1 A2 A9 A12 U1: name, arguments of initialize, state, whether upgrades are disabled.
 test.each([
   ["the older form, nothing on", [appOwner, false, false, ZERO_WORD, ZERO_WORD], [false, false, false, false], false],
   ["the older form, everything on", [appOwner, true, true, DEVICE, HASH], [false, true, true, true], true],
@@ -85,19 +81,7 @@ test("initializes once, whichever form comes second, and never the implementatio
   }
 });
 
-// Setter, argument, specific event, audit tag, audit value, state afterwards.
-type Setter = readonly [
-  string,
-  readonly unknown[],
-  string,
-  Record<string, unknown>,
-  string,
-  Hex,
-  boolean,
-  string,
-  readonly unknown[],
-];
-const SETTERS: readonly Setter[] = [
+const SETTERS: readonly SetterRow[] = [
   [
     "addComposeHash",
     [HASH],
@@ -179,6 +163,7 @@ const SETTERS: readonly Setter[] = [
   ],
 ];
 
+// A3 A4 A5 A6 A10
 test.each(SETTERS)("%s(%s) is the owner's, emits %s each time, and the getter follows", async (...row) => {
   const [setter, args, event, eventArgs, policy, value, enabled, getter, getterArgs] = row;
   const listed = enabled ? [ZERO_WORD, ZERO_WORD] : [DEVICE, HASH];
@@ -210,6 +195,7 @@ test("disableUpgrades is the owner's, repeatable, and freezes nothing else", asy
   expect(await ask(app, "isAppAllowed", [BOOT_INFO])).toEqual([true, ""]);
 });
 
+// A14 A15
 test("ownership moves in two steps, a later candidate replaces an earlier one, and zero cancels", async () => {
   const { app } = await deployApp([appOwner, false, false, ZERO_WORD, ZERO_WORD]);
   expect(await refusal(stranger, app, "transferOwnership", [stranger])).toBe(unauthorized(stranger));

@@ -6,7 +6,7 @@ const { deviceId: DEVICE, composeHash: HASH } = BOOT_INFO;
 const TCB_REASON = "TCB status is not up to date";
 const HASH_REASON = "Compose hash not allowed";
 const DEVICE_REASON = "Device not allowed";
-// Rules of the app (TCB rule, any device), then the machine, then the answer: the first failing rule gives the reason.
+// A7 A8 A11 A12: rules of the app (TCB rule, any device), then the machine, then the answer: the first failing rule gives the reason.
 test.each([
   ["a listed hash on a listed device", false, false, {}, [true, ""]],
   ["an outdated platform without the TCB rule", false, false, { tcbStatus: "OutOfDate" }, [true, ""]],

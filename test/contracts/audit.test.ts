@@ -1,5 +1,5 @@
 /** The audit trail: replaying PolicyChanged gives the state that the getters answer, and nothing that was undone leaves a trace. */
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import {
   appOwner,
   ask,
@@ -8,11 +8,12 @@ import {
   client,
   createApp,
   kms,
-  kmsAbi,
   networkHelpers,
   owner,
   padded,
+  policyChanged,
   refusal,
+  restoreAfterEach,
   send,
   stranger,
   tag,
@@ -22,11 +23,7 @@ import {
   ZERO_WORD,
 } from "./trust-domain.ts";
 
-let snapshot: Awaited<ReturnType<typeof networkHelpers.takeSnapshot>>;
-beforeEach(async () => {
-  snapshot = await networkHelpers.takeSnapshot();
-});
-afterEach(() => snapshot.restore());
+restoreAfterEach();
 
 /** What a reader of the log knows: the last word on each rule and value. */
 async function replay(contract: Contract): Promise<Map<string, boolean>> {
@@ -35,6 +32,7 @@ async function replay(contract: Contract): Promise<Map<string, boolean>> {
 }
 const rule = (name: string, value: string) => `${tag(name)},${value}`;
 
+// E1
 test("the replayed log of KmsAuth agrees with its getters", async () => {
   const [mr, device, image, removed] = [word("mr"), word("device"), word("image"), word("removed")];
   await send(owner, kms, "addKmsAggregatedMr", [mr]);
@@ -43,6 +41,7 @@ test("the replayed log of KmsAuth agrees with its getters", async () => {
   await send(owner, kms, "addOsImageHash", [removed]);
   await send(owner, kms, "removeOsImageHash", [removed]);
   await send(stranger, kms, "registerApp", [appOwner]);
+  await send(owner, kms, "setGatewayAppId", ["gateway"]);
   const known = await replay(kms);
   for (const [name, value, getter, key] of [
     ["kms-aggregated-mr", mr, "kmsAllowedAggregatedMrs", mr],
@@ -54,8 +53,10 @@ test("the replayed log of KmsAuth agrees with its getters", async () => {
     expect(known.get(rule(name, value))).toBe(await ask(kms, getter, [key]));
   }
   expect(known.get(rule("os-image", removed))).toBe(false);
+  expect(known.get(rule("gateway-app-id", tag(String(await ask(kms, "gatewayAppId")))))).toBe(true);
 });
 
+// E2
 test("the replayed log of AppAuth agrees with its getters", async () => {
   const app = await createApp([appOwner, false, false, false, BOOT_INFO.deviceId, BOOT_INFO.composeHash]);
   await send(appOwner, app, "removeDevice", [BOOT_INFO.deviceId]);
@@ -78,6 +79,7 @@ test("the replayed log of AppAuth agrees with its getters", async () => {
   }
 });
 
+// E3
 test("a mined transaction that was refused leaves neither event nor state", async () => {
   const image = word("never listed");
   const transaction = { ...kms, functionName: "addOsImageHash", args: [image], gas: 200_000n };
@@ -93,6 +95,7 @@ test("a mined transaction that was refused leaves neither event nor state", asyn
   expect(await ask(kms, "allowedOsImages", [image])).toBe(false);
 });
 
+// E4
 test("after a chain rollback only the canonical branch's event and state remain", async () => {
   const [orphan, canonical] = [word("orphaned image"), word("canonical image")];
   const fork = await networkHelpers.takeSnapshot();
@@ -100,12 +103,13 @@ test("after a chain rollback only the canonical branch's event and state remain"
   await fork.restore();
   await send(owner, kms, "addOsImageHash", [canonical]);
   const logs = await client.getContractEvents({
-    address: kms.address,
-    abi: kmsAbi,
-    eventName: "OsImageHashAdded",
+    ...kms,
+    eventName: "PolicyChanged",
+    args: { policy: tag("os-image") },
     fromBlock: 0n,
+    strict: true,
   });
-  expect(logs.map(({ args }) => args)).toEqual([{ osImageHash: canonical }]);
+  expect(logs.map(({ args }) => args)).toEqual([policyChanged(kms.address, owner, "os-image", canonical, true)[2]]);
   expect(await ask(kms, "allowedOsImages", [orphan])).toBe(false);
   expect(await ask(kms, "allowedOsImages", [canonical])).toBe(true);
 });

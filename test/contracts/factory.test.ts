@@ -29,7 +29,7 @@ import {
 
 const { deviceId: DEVICE, composeHash: HASH } = BOOT_INFO;
 
-// Arguments, then TCB rule, any device, device listed, hash listed, upgrades disabled.
+// K5 U7 U8: arguments, then TCB rule, any device, device listed, hash listed, upgrades disabled.
 test.each([
   ["six arguments, everything", [appOwner, true, true, true, DEVICE, HASH], [true, true, true, true, true]],
   ["six arguments, nothing", [appOwner, false, false, false, ZERO_WORD, ZERO_WORD], [false, false, false, false, false]],

@@ -1,6 +1,6 @@
 /** KmsAuth: set-up, every setter with its logs, app registration, ownership. */
 import { encodeFunctionData, type Hex, keccak256, toHex } from "viem";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import {
   appImplementation,
   appOwner,
@@ -9,11 +9,12 @@ import {
   kms,
   kmsAbi,
   kmsImplementation,
-  networkHelpers,
   owner,
   padded,
   policyChanged,
   refusal,
+  restoreAfterEach,
+  type SetterRow,
   send,
   storageAt,
   stranger,
@@ -28,12 +29,9 @@ const INFO = { k256Pubkey: K256, caPubkey: toHex("ca key"), quote: toHex("a quot
 const GATEWAY = "0x1234567890123456789012345678901234567890";
 const initializeData = (...args: readonly unknown[]) => encodeFunctionData({ abi: kmsAbi, functionName: "initialize", args });
 
-let snapshot: Awaited<ReturnType<typeof networkHelpers.takeSnapshot>>;
-beforeEach(async () => {
-  snapshot = await networkHelpers.takeSnapshot();
-});
-afterEach(() => snapshot.restore());
+restoreAfterEach();
 
+// K1 U1
 test.each([
   ["with an app implementation", appImplementation],
   ["without an app implementation", ZERO_ADDRESS],
@@ -71,20 +69,8 @@ const MR = word("aggregated mr");
 const DEVICE = word("device");
 const IMAGE = word("os image");
 const IMPLEMENTATION = padded(stranger);
-// Setter, arguments, specific event, audit tag, audit value, getter with its arguments and its answer afterwards.
-type Setter = readonly [
-  string,
-  readonly unknown[],
-  string,
-  Record<string, unknown>,
-  string,
-  Hex,
-  boolean,
-  string,
-  readonly unknown[],
-  unknown,
-];
-const SETTERS: readonly Setter[] = [
+// The last member is what the getter answers afterwards.
+const SETTERS: readonly (readonly [...SetterRow, unknown])[] = [
   [
     "addKmsAggregatedMr",
     [MR],
@@ -207,6 +193,7 @@ const SETTERS: readonly Setter[] = [
   ],
 ];
 
+// K2 K3 K6
 test.each(SETTERS)("%s(%s) is the owner's, emits %s each time, and the getter follows", async (...row) => {
   const [setter, args, event, eventArgs, policy, value, enabled, getter, getterArgs, expected] = row;
   if (!enabled) await send(owner, kms, setter.replace("remove", "add"), args);
@@ -224,6 +211,7 @@ test.each(SETTERS)("%s(%s) is the owner's, emits %s each time, and the getter fo
   }
 });
 
+// K7
 test.each([
   ["setKmsQuote", toHex("another quote"), { ...INFO, quote: toHex("another quote") }],
   ["setKmsEventlog", toHex("another log"), { ...INFO, eventlog: toHex("another log") }],
@@ -258,8 +246,10 @@ test("refuses plain ether and unknown functions without data", async () => {
   expect(await refusal(owner, unknown, "addImage", [], 1n)).toBe("");
 });
 
+// K11
 test("ownership moves in two steps, and a later candidate replaces an earlier one", async () => {
   expect(await refusal(stranger, kms, "transferOwnership", [stranger])).toBe(unauthorized(stranger));
+  expect(await refusal(stranger, kms, "acceptOwnership")).toBe(unauthorized(stranger));
   await send(owner, kms, "transferOwnership", [stranger]);
   expect([await ask(kms, "owner"), await ask(kms, "pendingOwner")]).toEqual([owner, stranger]);
   await send(owner, kms, "transferOwnership", [appOwner]);

@@ -38,6 +38,7 @@ const TCB_REASON = "TCB status is not up to date";
 const IMAGE_REASON = "OS image is not allowed";
 const MR_REASON = "Aggregated MR not allowed";
 const KMS_DEVICE_REASON = "KMS is not allowed to boot on this device";
+// K8
 test.each([
   ["everything listed", {}, [true, ""]],
   [
@@ -77,6 +78,7 @@ test("isKmsAllowed follows each list when an entry is removed", async () => {
   await snapshot.restore();
 });
 
+// K9 U7 U8
 test.each([
   ["what the app allows", () => app, {}, [true, ""]],
   [
@@ -110,11 +112,14 @@ test("isAppAllowed follows the app's owner: hash allowed, revoked, allowed again
   expect(await ask(kms, "isAppAllowed", [bootInfo])).toEqual([true, ""]);
 });
 
+// K4
 test("isAppAllowed accepts an app that was made elsewhere once it is registered", async () => {
   const { app: foreign } = await deployApp([appOwner, false, true, ZERO_WORD, composeHash]);
   const bootInfo = { ...BOOT_INFO, appId: foreign.address };
   expect(await ask(kms, "isAppAllowed", [bootInfo])).toEqual([false, "App not registered"]);
-  await send(stranger, kms, "registerApp", [foreign.address]);
+  const appId = foreign.address;
+  expect(await send(stranger, kms, "registerApp", [appId])).toContainEqual([kms.address, "AppRegistered", { appId }]);
+  expect(await ask(kms, "registeredApps", [appId])).toBe(true);
   expect(await ask(kms, "isAppAllowed", [bootInfo])).toEqual([true, ""]);
 });
 

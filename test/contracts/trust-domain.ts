@@ -16,6 +16,7 @@ import {
   pad,
   toHex,
 } from "viem";
+import { afterEach, beforeEach } from "vitest";
 import KmsAuthCompatible from "../../ignition/modules/KmsAuthCompatible.ts";
 
 export interface Contract {
@@ -25,6 +26,19 @@ export interface Contract {
 
 /** A log as a test states it: who emitted what. */
 export type StatedLog = readonly [emitter: Address, event: string, args: Record<string, unknown>];
+
+/** A change, what it emits, what the audit trail says of it, and the getter that follows. */
+export type SetterRow = readonly [
+  setter: string,
+  args: readonly unknown[],
+  event: string,
+  eventArgs: Record<string, unknown>,
+  policy: string,
+  value: Hex,
+  enabled: boolean,
+  getter: string,
+  getterArgs: readonly unknown[],
+];
 
 export const [appAbi, kmsAbi, proxyAbi]: readonly [Abi, Abi, Abi] = [
   (await hre.artifacts.readArtifact("AppAuth")).abi,
@@ -68,6 +82,15 @@ function account(index: number): Address {
   const wallet = wallets[index];
   if (wallet === undefined) throw new Error(`the test chain has no account ${index}`);
   return getAddress(wallet.account.address);
+}
+
+/** Every test of the file finds the chain as the file's first lines left it. */
+export function restoreAfterEach(): void {
+  let snapshot: Awaited<ReturnType<typeof networkHelpers.takeSnapshot>>;
+  beforeEach(async () => {
+    snapshot = await networkHelpers.takeSnapshot();
+  });
+  afterEach(() => snapshot.restore());
 }
 
 export function walletOf(address: Address) {

@@ -16,6 +16,7 @@ function validate(contract: string, reference: string) {
   return spawnSync(`${root}node_modules/.bin/openzeppelin-upgrades-core`, args, { cwd: root, encoding: "utf8" });
 }
 
+// U4
 test.each([
   ["KmsAuth", "DeployedKmsAuth"],
   ["AppAuth", "DeployedAppAuth"],

@@ -1,6 +1,6 @@
 /** Upgrades of both proxies: who may, in which order things are checked, what is kept, and the lock that cannot be undone. */
 import { encodeFunctionData, type Hex } from "viem";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import {
   appAbi,
   appImplementation,
@@ -20,6 +20,7 @@ import {
   padded,
   policyChanged,
   refusal,
+  restoreAfterEach,
   send,
   storageAt,
   stranger,
@@ -33,12 +34,9 @@ const nextKms = (await deployImplementation("KmsAuth")).address;
 const nextApp = (await deployImplementation("AppAuth")).address;
 const newApp = async () => (await deployApp([appOwner, false, true, DEVICE, HASH])).app;
 
-let snapshot: Awaited<ReturnType<typeof networkHelpers.takeSnapshot>>;
-beforeEach(async () => {
-  snapshot = await networkHelpers.takeSnapshot();
-});
-afterEach(() => snapshot.restore());
+restoreAfterEach();
 
+// U5 E5
 test.each([
   ["KmsAuth", async () => kms, owner, nextKms],
   ["AppAuth", newApp, appOwner, nextApp],
@@ -83,6 +81,7 @@ test.each([
   expect(await refusal(owner, kms, "upgradeToAndCall", [stranger, "0x"], value)).toBe(expected);
 });
 
+// U3
 test("an upgrade runs the call that it carries, as the proxy's owner asked", async () => {
   const data = encodeFunctionData({ abi: kmsAbi, functionName: "setGatewayAppId", args: ["gateway"] });
   const logs = await send(owner, kms, "upgradeToAndCall", [nextKms, data]);
@@ -95,6 +94,7 @@ test("no upgrade initializes a proxy again", async () => {
   expect(await refusal(owner, kms, "upgradeToAndCall", [nextKms, again])).toBe("InvalidInitialization()");
 });
 
+// U5
 test.each([
   ["by its owner later", false],
   ["at its initialization", true],
@@ -108,6 +108,7 @@ test.each([
   expect(await refusal(stranger, app, "upgradeToAndCall", [nextApp, "0x"])).toBe("Upgrades are permanently disabled");
 });
 
+// U6
 test("an app of the older form has no TCB rule before and after its upgrade, and may opt in and out", async () => {
   const app = await newApp();
   const outdated = { ...BOOT_INFO, tcbStatus: "OutOfDate" };
@@ -115,12 +116,14 @@ test("an app of the older form has no TCB rule before and after its upgrade, and
   await send(appOwner, app, "upgradeToAndCall", [nextApp, "0x"]);
   expect(await ask(app, "requireTcbUpToDate")).toBe(false);
   expect(await ask(app, "isAppAllowed", [outdated])).toEqual([true, ""]);
-  await send(appOwner, app, "setRequireTcbUpToDate", [true]);
+  const optedIn = [app.address, "RequireTcbUpToDateSet", { requireUpToDate: true }];
+  expect(await send(appOwner, app, "setRequireTcbUpToDate", [true])).toContainEqual(optedIn);
   expect(await ask(app, "isAppAllowed", [outdated])).toEqual([false, "TCB status is not up to date"]);
   await send(appOwner, app, "setRequireTcbUpToDate", [false]);
   expect(await ask(app, "isAppAllowed", [outdated])).toEqual([true, ""]);
 });
 
+// U2 U9
 test("a whole trust domain keeps its state and its answers through the upgrade of both proxies", async () => {
   const info = { k256Pubkey: "0x01", caPubkey: "0x02", quote: "0x03", eventlog: "0x04" };
   await send(owner, kms, "setKmsInfo", [info]);
