@@ -1,0 +1,73 @@
+/** What the governance commands are asked to do: a call of a target, or an operation by its id. */
+import type { HardhatRuntimeEnvironment } from "hardhat/types/hre";
+import { type Hex, isHex, size } from "viem";
+import { type Action, needAuthority } from "./authority.ts";
+import { type ChainSession, openSession } from "./chain-session.ts";
+import { usageError } from "./cli.ts";
+import { findOperation, type Operation, pendingOperations, rangeOf } from "./operations.ts";
+import { encodeCall } from "./solidity-call.ts";
+import { kmsAuthAddress, parseAddress } from "./values.ts";
+
+export interface CallArguments {
+  readonly target: string | undefined;
+  readonly call: string | undefined;
+  readonly data: string | undefined;
+}
+
+export interface OperationArguments extends CallArguments {
+  readonly operation: string;
+  readonly fromBlock: string | undefined;
+}
+
+export interface Governed {
+  readonly session: ChainSession;
+  readonly target: Hex;
+  readonly authority: Hex;
+}
+
+export async function openGoverned(hre: HardhatRuntimeEnvironment, targetOption: string | undefined): Promise<Governed> {
+  const target = targetAddress(targetOption);
+  const session = await openSession(hre);
+  return { session, target, authority: await needAuthority(session, target) };
+}
+
+function targetAddress(option: string | undefined): Hex {
+  return option === undefined ? kmsAuthAddress(undefined) : parseAddress(option, "the target", "pass --target ADDRESS");
+}
+
+export function parseCallData({ call, data }: CallArguments): Hex {
+  if ((call === undefined) === (data === undefined)) {
+    throw usageError("need the call or its data, and not both", "--call 'addOsImageHash(0x…)', or --data 0x…");
+  }
+  if (call !== undefined) return encodeCall(call);
+  if (!isHex(data) || data.length % 2 !== 0 || size(data) < 4)
+    throw usageError("--data: need the bytes of a call in hex, 4 at least", "its selector and its arguments, 0x before them");
+  return data;
+}
+
+/** An id, or the same call that was scheduled. */
+export function parseWanted(input: OperationArguments): { id: Hex } | { data: Hex } {
+  const { operation, call, data } = input;
+  if (operation === "") return { data: parseCallData(input) };
+  if (call !== undefined || data !== undefined)
+    throw usageError("need an operation or a call, and not both", "leave one of them out");
+  if (!/^0x[0-9a-fA-F]{64}$/.test(operation))
+    throw usageError(
+      `the operation: need 0x and 64 hex digits, have ${operation.length} characters`,
+      "its id is in governance list",
+    );
+  return { id: operation.toLowerCase() as Hex };
+}
+
+export async function operationOf(
+  { session, target, authority }: Governed,
+  wanted: { id: Hex } | { data: Hex },
+  fromBlock: string | undefined,
+): Promise<Operation> {
+  const operations = await pendingOperations(session, authority, await rangeOf(session, fromBlock));
+  return findOperation(operations, "id" in wanted ? wanted.id : { target, data: wanted.data });
+}
+
+export function actionOf({ authority }: Governed, { target, data }: { target: Hex; data: Hex }): Action {
+  return { authority, target, data };
+}
