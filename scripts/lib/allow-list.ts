@@ -59,7 +59,7 @@ export interface ListChange {
 export async function changeList(
   session: ChainSession,
   { task, list, allow }: ListChange,
-  input: { contract: Hex; value: Hex; dryRun: boolean; notes?: readonly string[] },
+  input: { contract: Hex; value: Hex; dryRun: boolean; schedule?: boolean; notes?: readonly string[] },
 ): Promise<CommandResult> {
   const { contract: address, value } = input;
   const before = await onChain(() =>
@@ -81,6 +81,7 @@ export interface KmsListArguments {
   readonly value: string;
   readonly fromKms: string | undefined;
   readonly kmsAuth: string | undefined;
+  readonly schedule: boolean;
   readonly dryRun: boolean;
   readonly json: boolean;
 }
@@ -91,13 +92,14 @@ export function kmsListAction(change: ListChange) {
     runCommand(input, async () => {
       const contract = kmsAuthAddress(input.kmsAuth);
       const { value, notes } = await chosenValue(change.list, input);
-      return changeList(await openSession(hre), change, { contract, value, dryRun: input.dryRun, notes });
+      return changeList(await openSession(hre), change, { ...input, contract, value, notes });
     });
 }
 
 export interface AppListArguments {
   readonly value: string;
   readonly app: string | undefined;
+  readonly schedule: boolean;
   readonly dryRun: boolean;
   readonly json: boolean;
 }
@@ -108,7 +110,7 @@ export function appListAction(change: ListChange) {
     runCommand(input, async () => {
       const contract = parseAddress(input.app, "the app address", "pass --app ADDRESS: the app id with 0x");
       const value = parseHash(input.value, change.list.what);
-      return changeList(await openSession(hre), change, { contract, value, dryRun: input.dryRun });
+      return changeList(await openSession(hre), change, { ...input, contract, value });
     });
 }
 

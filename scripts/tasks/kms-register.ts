@@ -1,7 +1,7 @@
 /** Publishes the root keys of a bootstrapped KMS, after its evidence was verified and its owner's policy asked. */
 import { open } from "node:fs/promises";
 import type { HardhatRuntimeEnvironment } from "hardhat/types/hre";
-import { type Hex, hexToBytes } from "viem";
+import { type Hex, size } from "viem";
 import type { BootInfo } from "../../kms/attestation/boot-info.ts";
 import { parseCollateral } from "../../kms/attestation/tdx/collateral.ts";
 import { type CollateralSource, createCollateralStore } from "../../kms/attestation/tdx/collateral-store.ts";
@@ -9,11 +9,13 @@ import { intelSgxRootCa, loadTrustAnchor, type TrustAnchor } from "../../kms/att
 import { createVerifier } from "../../kms/attestation/verifier.ts";
 import { fromUtf8, toHex } from "../../kms/bytes.ts";
 import { KmsError } from "../../kms/errors.ts";
+import { readIfThere } from "../lib/authority.ts";
 import { type BootstrapInfo, maxFileBytes, parseBootstrapInfo } from "../lib/bootstrap-info.ts";
 import { type ChainSession, onChain, openSession } from "../lib/chain-session.ts";
 import { carryOut, tell } from "../lib/change.ts";
 import { type CommandResult, hinted, runCommand, usageError } from "../lib/cli.ts";
 import { kmsAuthAbi } from "../lib/governance-abi.ts";
+import { kmsSwitches, switchesText } from "../lib/hardening.ts";
 import { type KmsInfo, toAppBootInfo, toKmsInfo, verifyBootstrap } from "../lib/registration.ts";
 import { kmsAuthAddress } from "../lib/values.ts";
 
@@ -25,6 +27,7 @@ export interface KmsRegisterArguments {
   readonly collateral: string | undefined;
   readonly vmConfig: string | undefined;
   readonly replace: boolean;
+  readonly schedule: boolean;
   readonly dryRun: boolean;
   readonly json: boolean;
 }
@@ -60,6 +63,7 @@ export interface Registration {
   /** What verified evidence proves about the machine that made the keys. */
   readonly boot: BootInfo;
   readonly replace: boolean;
+  readonly schedule?: boolean;
   readonly dryRun: boolean;
 }
 
@@ -76,6 +80,7 @@ export async function register(session: ChainSession, contract: Hex, input: Regi
       "apps trust those: pass --replace if they are to go",
     );
   }
+  await needStorable(session, contract, after);
   const isSame = sameKeys && before.quote === after.quote && before.eventlog === after.eventlog;
   const change = {
     task: "kms register",
@@ -121,8 +126,26 @@ async function readKmsInfo(session: ChainSession, address: Hex): Promise<KmsInfo
   return { k256Pubkey, caPubkey, quote, eventlog };
 }
 
+/** What fits into the code of one contract, less the byte that keeps it from running. */
+const maxPartBytes = 24_575;
+
+/** Where root keys are checked, their evidence is kept as contract code: a part that does not fit is refused before gas is spent. */
+async function needStorable(session: ChainSession, address: Hex, { quote, eventlog }: KmsInfo): Promise<void> {
+  const bits = await readIfThere<bigint>(session, { address, abi: kmsAuthAbi, functionName: "hardening" });
+  if (bits === null || !switchesText(bits, kmsSwitches)["checkRootKeys"]) return;
+  for (const [part, bytes] of Object.entries({ quote: size(quote), eventlog: size(eventlog) })) {
+    if (bytes <= maxPartBytes) continue;
+    throw hinted(
+      "malformed.length",
+      `the ${part} is too large to be kept on the chain: need at most ${maxPartBytes} bytes, have ${bytes}`,
+      "certificates that come with a quote can be left out of it; an event log can be reduced to its last register",
+    );
+  }
+}
+
 function summary({ k256Pubkey, caPubkey, quote, eventlog }: KmsInfo) {
-  return { k256Pubkey, caPubkey, quoteBytes: hexToBytes(quote).length, eventlogBytes: hexToBytes(eventlog).length };
+  const bytes = { k256Pubkey: size(k256Pubkey), caPubkey: size(caPubkey), quote: size(quote), eventlog: size(eventlog) };
+  return { k256Pubkey, caPubkey, bytes };
 }
 
 async function load(path: string): Promise<Uint8Array> {
