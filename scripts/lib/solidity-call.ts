@@ -31,9 +31,11 @@ export interface DecodedCall {
 /** All functions that governance may call: both contracts' and the AccessManager's own. */
 export const governedAbi: Abi = [...kmsAuthAbi, ...appAuthAbi, ...authorityAbi];
 
-const mutators = governedAbi.filter(
-  (item): item is AbiFunction => item.type === "function" && item.stateMutability !== "view" && item.stateMutability !== "pure",
-);
+const isMutator = (item: Abi[number]): item is AbiFunction =>
+  item.type === "function" && item.stateMutability !== "view" && item.stateMutability !== "pure";
+
+/** Each once: the contracts share some. */
+const mutators = [...new Map(governedAbi.filter(isMutator).map((item) => [toFunctionSelector(item), item])).values()];
 
 export function encodeCall(written: string): Hex {
   const { name, terms } = parseCall(written);
