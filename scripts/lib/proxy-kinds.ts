@@ -1,5 +1,6 @@
 /** The two kinds of proxies as an upgrade finds them: what their code answers, and which fixed slots must say the same. */
 import { concat, decodeAbiParameters, type Hex, hexToBigInt, keccak256, pad, parseAbiParameters, size, slice, toHex } from "viem";
+import type { KmsError } from "../../kms/errors.ts";
 import { hinted } from "./cli.ts";
 
 export const ERC1967_IMPLEMENTATION: Hex = "0x360894a13ba1a3210667c828492db98dca3e2076cc3735a920a3ca505d382bbc";
@@ -107,8 +108,10 @@ export function areUpgradesDisabled(words: Readonly<Record<Hex, Hex>>): boolean 
   return (hexToBigInt(words[slotOf(1)] ?? "0x0") & 0xffn) !== 0n;
 }
 
-export function layoutRefusal(message: string): Error {
-  return hinted("denied.upgrade-layout", message, "a proxy from before 3 July 2025 keeps its code: deploy a new one");
+const oldProxy = "a proxy from before 3 July 2025 keeps its code: deploy a new one";
+
+export function layoutRefusal(message: string, hint = oldProxy): KmsError {
+  return hinted("denied.upgrade-layout", message, hint);
 }
 
 function nameOf(getter: string): string {

@@ -47,8 +47,10 @@ async function notAProxy({ reader, blockNumber }: View, address: Hex): Promise<E
   const code = await onChain(() => reader.getCode({ address, blockNumber }));
   return code === undefined
     ? usageError("there is no such contract at the address", "check the address and the network")
-    : layoutRefusal("the contract is not a proxy: its ERC-1967 slot is zero");
+    : layoutRefusal("the contract is not a proxy: its ERC-1967 slot is zero", "give the proxy: what KMS and apps are told");
 }
+
+const twoCommands = "check the address: kms upgrade is for KmsAuth, app upgrade for an app";
 
 /** Asks for what tells the layouts apart: of a proxy its current code answers, of an implementation the code to come. */
 export async function needKind(view: View, kind: ProxyKind, address: Hex, what: string): Promise<void> {
@@ -57,7 +59,7 @@ export async function needKind(view: View, kind: ProxyKind, address: Hex, what: 
       throw layoutRefusal(`${what} has the layout from before 3 July 2025: it answers ${getter}`);
   }
   if ((await ask(view, address, kind.otherGetter)) !== null)
-    throw layoutRefusal(`${what} is not of the kind ${kind.contract}: it answers ${kind.otherGetter}`);
+    throw layoutRefusal(`${what} is not of the kind ${kind.contract}: it answers ${kind.otherGetter}`, twoCommands);
   if ((await ask(view, address, kind.ownGetter)) === null)
     throw layoutRefusal(`${what} has another layout than ${kind.contract}: it does not answer ${kind.ownGetter}`);
 }
@@ -76,7 +78,7 @@ export async function needEntry(view: View, kind: ProxyKind, address: Hex, entry
     if (answer !== stored) throw layoutRefusal(`${getter} says ${answer ?? "nothing"}, its slot holds ${stored}`);
     listed ||= stored === word(1n);
   }
-  if (!listed) throw layoutRefusal(`${entry} is on no list of this ${kind.contract}`);
+  if (!listed) throw layoutRefusal(`${entry} is on no list of this ${kind.contract}`, "give a value that is listed now");
 }
 
 export function loadWord({ reader, blockNumber }: View, address: Hex, slot: Hex): Promise<Hex> {

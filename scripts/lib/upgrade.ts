@@ -1,23 +1,14 @@
 /** An upgrade from the proxy's proof of layout to the proof that nothing but its implementation changed. */
-import {
-  type Abi,
-  type Address,
-  getAddress,
-  getContractAddress,
-  type Hex,
-  hexToBigInt,
-  isAddressEqual,
-  slice,
-  type TransactionReceipt,
-} from "viem";
-import { asKmsError, type KmsError } from "../../kms/errors.ts";
+import { type Abi, type Address, getAddress, getContractAddress, type Hex, isAddressEqual, slice } from "viem";
+import { asKmsError } from "../../kms/errors.ts";
 import { delayText, isAccessManager, needPermission } from "./authority.ts";
 import { type ChainSession, dataOf, onChain } from "./chain-session.ts";
 import { carryOut, tell } from "./change.ts";
 import { type CommandResult, hinted } from "./cli.ts";
 import { kmsAuthAbi } from "./governance-abi.ts";
-import { type Answers, areUpgradesDisabled, ERC1967_IMPLEMENTATION, INITIALIZABLE, type ProxyKind, word } from "./proxy-kinds.ts";
-import { ask, loadWord, needEntry, needKind, type ProxyState, readAnswers, readState, type View } from "./proxy-state.ts";
+import { areUpgradesDisabled, type ProxyKind, word } from "./proxy-kinds.ts";
+import { needEntry, type ProxyState, readState, type View } from "./proxy-state.ts";
+import { needImplementation, needUnchanged, rehearseAnswers, upgradeRefusal } from "./upgrade-checks.ts";
 
 export interface UpgradeInput {
   readonly contract: Address;
@@ -47,14 +38,19 @@ export async function upgradeProxy(
   const before = await readState(view, kind, contract);
   if (input.knownEntry !== undefined) await needEntry(view, kind, contract, input.knownEntry);
   if (kind.contract === "AppAuth" && areUpgradesDisabled(before.words))
-    throw refusal("upgrades of this app are permanently disabled", "nobody can undo it: only a new app can run other code");
+    throw upgradeRefusal(
+      "upgrades of this app are permanently disabled",
+      "nobody can undo it: only a new app can run other code",
+    );
   const ownerSends = await mustOwnerSend(session, input, before);
   if (input.implementation !== undefined)
-    return change(session, kind, input, { before, implementation: input.implementation, ownerSends });
+    return change(session, kind, input, { view, before, implementation: input.implementation, ownerSends });
   if (input.dryRun) return rehearseDeployment(session, kind, input, { before, loadCode });
   const implementation = await deployImplementation(session, await loadCode());
   try {
-    return await change(session, kind, input, { before, implementation, ownerSends });
+    const now = await latest(session);
+    const current = await readState(now, kind, contract); // others may have changed something while this waited
+    return await change(session, kind, input, { view: now, before: current, implementation, ownerSends });
   } catch (cause) {
     const { code, message } = asKmsError(cause);
     if (code === "fault.upgrade") throw cause;
@@ -64,10 +60,6 @@ export async function upgradeProxy(
 
 async function latest({ reader }: ChainSession): Promise<View> {
   return { reader, blockNumber: await onChain(() => reader.getBlockNumber({ cacheTime: 0 })) };
-}
-
-function refusal(message: string, hint: string): KmsError {
-  return hinted("denied.upgrade", message, hint);
 }
 
 /** True where a contract owns the proxy that is no access manager: it must send the call. Nothing is deployed in vain for others. */
@@ -81,7 +73,7 @@ async function mustOwnerSend(session: ChainSession, input: UpgradeInput, before:
     throw hinted("denied.delay", `an upgrade waits ${delayText(permission)} as ${permission.role}'s`, "pass --schedule");
   }
   if ((await onChain(() => session.reader.getCode({ address: owner }))) !== undefined) return true;
-  throw refusal(`only the owner upgrades: need ${owner}, have ${session.sender}`, "send it from the owner's account");
+  throw upgradeRefusal(`only the owner upgrades: need ${owner}, have ${session.sender}`, "send it from the owner's account");
 }
 
 /** By the wallet and not by Ignition: an implementation holds no state, so there is nothing to resume, and each is a new contract. */
@@ -124,11 +116,11 @@ async function change(
   session: ChainSession,
   kind: ProxyKind,
   input: UpgradeInput,
-  { before, implementation, ownerSends }: { before: ProxyState; implementation: Address; ownerSends: boolean },
+  { view, before, implementation, ownerSends }: { view: View; before: ProxyState; implementation: Address; ownerSends: boolean },
 ): Promise<CommandResult> {
-  const view = await latest(session);
   await needImplementation(view, kind, implementation);
-  await rehearseAnswers(view, kind, input.contract, { implementation, before });
+  const step = { implementation, before, knownEntry: input.knownEntry };
+  await rehearseAnswers(view, kind, input.contract, step);
   const planned = {
     ...describe(kind, input, before, implementation),
     ...(ownerSends && { noOp: "the owner is a contract: the call is for it to send" }),
@@ -136,7 +128,7 @@ async function change(
   };
   const outcome = await carryOut(session, planned, input);
   if (outcome.receipt !== null && !outcome.passage?.operation)
-    await needUnchanged(session, kind, input.contract, { before, implementation, receipt: outcome.receipt });
+    await needUnchanged(session, kind, input.contract, { ...step, receipt: outcome.receipt });
   const extra = { fixedSlots: String(Object.keys(before.words).length) };
   const told = tell(session, planned, outcome, { dryRun: input.dryRun, extra });
   return { ...told, notes: [...(told.notes ?? []), ...notesOn(input)] };
@@ -158,66 +150,4 @@ function describe(kind: ProxyKind, { contract }: UpgradeInput, before: ProxyStat
 
 function notesOn({ knownEntry }: UpgradeInput): readonly string[] {
   return knownEntry === undefined ? ["no list was compared: pass --known-entry HASH, a value that you know is listed"] : [];
-}
-
-async function needImplementation(view: View, kind: ProxyKind, address: Address): Promise<void> {
-  const uuid = await ask(view, address, "proxiableUUID()");
-  if (uuid !== ERC1967_IMPLEMENTATION)
-    throw refusal(
-      `${address} is no implementation: need proxiableUUID ${ERC1967_IMPLEMENTATION}, have ${uuid ?? "no answer"}`,
-      checkAddress,
-    );
-  await needKind(view, kind, address, "the implementation");
-  const version = hexToBigInt(await loadWord(view, address, INITIALIZABLE));
-  if (version !== 2n ** 64n - 1n)
-    throw refusal(`the initializers of ${address} are not locked: need version 2^64 - 1, have ${version}`, checkAddress);
-}
-
-const checkAddress = "is it the address of the implementation, and not of a proxy?";
-
-/** Asks the new code over the proxy's storage before it is there: what it would answer must be what the old code answers. */
-async function rehearseAnswers(
-  view: View,
-  kind: ProxyKind,
-  address: Address,
-  { implementation, before }: { implementation: Address; before: ProxyState },
-): Promise<void> {
-  const stateDiff = [{ slot: ERC1967_IMPLEMENTATION, value: word(hexToBigInt(implementation)) }];
-  const answers = await readAnswers({ ...view, stateOverride: [{ address, stateDiff }] }, kind, address);
-  const changed = changedAnswers(before.answers, answers);
-  if (changed.length > 0) throw refusal(`the new code would answer otherwise: ${changed.join(", ")}`, "it has another layout");
-  kind.fixedSlots(answers);
-}
-
-/** A getter that is new may say anything, as the slots say it too; one that goes may only have said zero. */
-function changedAnswers(before: Answers, after: Answers): readonly string[] {
-  return Object.keys(before).filter((getter) => {
-    const [old, now] = [before[getter] ?? null, after[getter] ?? null];
-    return old !== null && old !== now && !(now === null && hexToBigInt(old) === 0n);
-  });
-}
-
-async function needUnchanged(
-  { reader }: ChainSession,
-  kind: ProxyKind,
-  contract: Address,
-  sent: { before: ProxyState; implementation: Address; receipt: TransactionReceipt },
-): Promise<void> {
-  const { before, implementation, receipt } = sent;
-  const told = `transaction ${receipt.transactionHash} upgraded the proxy, but`;
-  const hint = `compare with other transactions of that time; back: --implementation ${getAddress(before.implementation)}`;
-  try {
-    const after = await readState({ reader, blockNumber: receipt.blockNumber }, kind, contract);
-    const changed = [
-      ...changedAnswers(before.answers, after.answers),
-      ...Object.entries(before.words).flatMap(([slot, value]) =>
-        Object.entries(after.words).some(([s, v]) => s === slot && v === value) ? [] : [`slot ${slot}`],
-      ),
-      ...(isAddressEqual(after.implementation, implementation) ? [] : ["the implementation is another"]),
-    ];
-    if (changed.length > 0) throw hinted("fault.upgrade", `these changed with it: ${changed.join(", ")}`, hint);
-  } catch (cause) {
-    const { family, code, message } = asKmsError(cause);
-    throw hinted(family === "unavailable" ? code : "fault.upgrade", `${told} ${message}`, hint, { cause });
-  }
 }

@@ -1,16 +1,22 @@
 /** The upgrade commands over real code: today's layouts are taken, every older one is refused, and nothing but the code changes. */
 import hre from "hardhat";
-import { type Address, getAddress, type Hex, toHex } from "viem";
+import { type Address, encodeFunctionData, getAddress, type Hex, InternalRpcError, toHex } from "viem";
 import { beforeEach, describe, expect, test } from "vitest";
+import { utf8 } from "../../kms/bytes.ts";
+import { parseBootstrapInfo } from "../../scripts/lib/bootstrap-info.ts";
 import { appAuthKind, kmsAuthKind, type ProxyKind } from "../../scripts/lib/proxy-kinds.ts";
+import { toKmsInfo } from "../../scripts/lib/registration.ts";
 import { type UpgradeInput, upgradeProxy } from "../../scripts/lib/upgrade.ts";
+import { makeBootstrapFile } from "../scripts/support/bootstrap-file.ts";
 import { appStorage, bases, dynamic, kmsStorage, listed, type Storage, slot } from "./reference-storage.ts";
 import {
   appImplementation,
   appOwner,
+  ask,
   BOOT_INFO,
   client,
   deployImplementation,
+  deployProxy,
   IMPLEMENTATION_SLOT,
   kmsAbi,
   kmsImplementation,
@@ -22,6 +28,7 @@ import {
   stranger,
   walletOf,
   word,
+  ZERO_WORD,
 } from "./trust-domain.ts";
 import { expectStorage, filled, gap, place } from "./written-proxy.ts";
 
@@ -107,6 +114,17 @@ describe("today's layouts", () => {
       { ...stored, ...(kind === kmsAuthKind ? gap(10, 59) : gap(4, 52)), [IMPLEMENTATION_SLOT]: padded(next) },
     );
     expect((await upgrade(kind, { knownEntry })).json).toMatchObject({ noOp: "already upgraded", changed: false });
+  });
+
+  test("a strict KmsAuth, whose evidence is kept as the code of contracts", async () => {
+    const args = [owner, appImplementation];
+    const initData = encodeFunctionData({ abi: kmsAbi, functionName: "initializeStrict", args });
+    const contract = (await deployProxy(kmsImplementation, initData)).address;
+    const info = toKmsInfo(parseBootstrapInfo(utf8(JSON.stringify(makeBootstrapFile()))));
+    await send(owner, { address: contract, abi: kmsAbi }, "setKmsInfo", [info]);
+    expect(await storageAt(contract, 2), "the quote's slot").toBe(ZERO_WORD);
+    expect((await upgrade(kmsAuthKind, { contract })).json).toMatchObject({ changed: true, change: { after: nextKms } });
+    expect(await ask({ address: contract, abi: kmsAbi }, "kmsInfo")).toEqual(Object.values(info));
   });
 
   test("a rehearsal sends nothing, with and without an implementation, and names the call", async () => {
@@ -249,4 +267,14 @@ test("what changes in the same block is told, with the transaction", async () =>
     code: "fault.upgrade",
     message: /^transaction 0x\w{64} upgraded the proxy, but .*appImplementation\(\)/,
   });
+});
+
+test("a node that fails has not said that an old getter is absent", async () => {
+  await place({ address: kms }, kmsImplementation, kmsStored);
+  const reader = Object.create(client, {
+    call: { value: () => Promise.reject(new InternalRpcError(new Error("overloaded"))) },
+  });
+  const input = { contract: kms, implementation: nextKms, knownEntry: undefined, schedule: false, dryRun: true };
+  const run = upgradeProxy({ ...sessionOf(owner), reader }, kmsAuthKind, input, loadCode(kmsAuthKind));
+  await expect(run).rejects.toMatchObject({ code: "unavailable.chain" });
 });
