@@ -9,6 +9,8 @@ export interface Cost {
 }
 
 export type Costs = Map<string, Cost>;
+/** The one gives the compatible mode that the deployed contracts are compared with, the other strict mode. */
+export type Initializer = "initialize" | "initializeStrict";
 export type ContractName = "KmsAuth" | "AppAuth" | "ERC1967Proxy";
 
 export interface ProxyContract {
@@ -28,6 +30,7 @@ export interface GasChain {
     implementation: Address,
     args: readonly unknown[],
     operation?: string,
+    initializer?: Initializer,
   ): Promise<ProxyContract>;
   send(to: ProxyContract, call: string, args: readonly unknown[], operation?: string, from?: Address): Promise<void>;
   view(to: ProxyContract, call: string, args: readonly unknown[], operation: string): Promise<void>;
@@ -69,8 +72,8 @@ export async function createGasChain(): Promise<GasChain> {
     owner,
     stranger,
     deploy,
-    async proxy(name, implementation, args, operation) {
-      const initData = encodeFunctionData({ abi: artifacts[name].abi, functionName: "initialize", args });
+    async proxy(name, implementation, args, operation, initializer = "initialize") {
+      const initData = encodeFunctionData({ abi: artifacts[name].abi, functionName: initializer, args });
       return { name, address: await deploy("ERC1967Proxy", [implementation, initData], operation) };
     },
     async send(to, call, args, operation, from = owner) {

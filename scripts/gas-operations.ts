@@ -1,22 +1,22 @@
 /** The operations whose gas is compared, each from the state that its name tells. */
-import { type Address, type Hex, keccak256, toHex } from "viem";
+import type { Address } from "viem";
 import { type Costs, createGasChain, type GasChain, type ProxyContract } from "./gas-chain.ts";
-
-const word = (name: string): Hex => keccak256(toHex(name));
-const [DEVICE, HASH, IMAGE, MR] = [word("device"), word("compose hash"), word("os image"), word("aggregated mr")];
-const OTHER = word("other");
-const ZERO = `0x${"00".repeat(32)}`;
-const ZERO_ADDRESS = `0x${"00".repeat(20)}`;
-const filled = (length: number, byte = "a5"): Hex => `0x${byte.repeat(length)}`;
-const longId = (digit: string): string => `0x${digit.repeat(40)}`;
-const keys = { k256Pubkey: filled(33), caPubkey: filled(91), quote: "0x", eventlog: "0x" };
-const withQuote = { ...keys, quote: filled(5000) };
-
-interface Implementations {
-  readonly kms: Address;
-  readonly app: Address;
-  readonly next: { readonly kms: Address; readonly app: Address };
-}
+import { measureStrict } from "./gas-strict.ts";
+import {
+  DEVICE,
+  filled,
+  HASH,
+  IMAGE,
+  type Implementations,
+  keys,
+  longId,
+  MR,
+  OTHER,
+  withQuote,
+  word,
+  ZERO,
+  ZERO_ADDRESS,
+} from "./gas-values.ts";
 
 export async function measureGas(): Promise<Costs> {
   const chain = await createGasChain();
@@ -31,6 +31,7 @@ export async function measureGas(): Promise<Costs> {
   await measureEvidence(chain, on);
   await measureApp(chain, on);
   await measureViews(chain, on);
+  await measureStrict(chain, on);
   return chain.costs;
 }
 

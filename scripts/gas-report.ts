@@ -1,8 +1,9 @@
 /** Compares the gas of our contracts with that of the contracts already deployed, and names what exceeds its budget. */
 import { readFile } from "node:fs/promises";
 import * as z from "zod";
-import { type ContractName, runtimeSize } from "./gas-chain.ts";
+import { type ContractName, type Cost, runtimeSize } from "./gas-chain.ts";
 import { measureGas } from "./gas-operations.ts";
+import { STRICT_ROWS } from "./gas-strict.ts";
 
 /** Where the figures of the contracts already deployed come from is told beside them. */
 export const REFERENCE_FILE = "test/fixtures/gas/reference.json";
@@ -26,11 +27,15 @@ const referenceSchema = z.strictObject({
 
 export interface GasRow {
   readonly operation: string;
-  readonly kind: "deployment" | "factory" | "list" | "setter" | "view";
+  readonly kind: "deployment" | "factory" | "list" | "setter" | "view" | "strict";
   readonly reference: number;
   readonly ours: number;
   readonly ratio: number;
+  /** The greatest ratio that is allowed; null where there is no budget. */
+  readonly limit: number | null;
   readonly sameCalldata: boolean;
+  /** Where the reference is not the same operation of the contracts already deployed: what it is. */
+  readonly counterpart?: string;
 }
 
 export interface SizeRow {
@@ -49,12 +54,20 @@ export interface GasReport {
 export async function reportGas(): Promise<GasReport> {
   const reference = referenceSchema.parse(JSON.parse(await readFile(REFERENCE_FILE, "utf8")));
   const costs = await measureGas();
-  const rows = reference.rows.map(({ operation, kind, gas, calldata }): GasRow => {
+  const costOf = (operation: string): Cost => {
     const cost = costs.get(operation);
     if (cost === undefined) throw new Error(`nothing measured ${operation}`);
-    const ratio = Number((cost.gas / gas).toFixed(3));
-    return { operation, kind, reference: gas, ours: cost.gas, ratio, sameCalldata: cost.calldata === calldata };
+    return cost;
+  };
+  const compared = reference.rows.map(({ operation, kind, ...theirs }): GasRow => {
+    const limit = kind === "list" || kind === "factory" ? BUDGET_RATIO : null;
+    return { operation, kind, limit, ...comparison(theirs, costOf(operation)) };
   });
+  const strict = STRICT_ROWS.map(({ operation, counterpart, limit = null }): GasRow => {
+    const theirs = reference.rows.find((row) => row.operation === counterpart) ?? costOf(counterpart);
+    return { operation, kind: "strict", limit, counterpart, ...comparison(theirs, costOf(operation)) };
+  });
+  const rows = [...compared, ...strict];
   const sizes: SizeRow[] = [];
   for (const contract of ["KmsAuth", "AppAuth", "ERC1967Proxy"] as const) {
     sizes.push({ contract, reference: reference.runtimeSizes[contract], ours: await runtimeSize(contract) });
@@ -62,11 +75,18 @@ export async function reportGas(): Promise<GasReport> {
   return { rows, sizes, exceeded: exceededBudgets(rows, sizes) };
 }
 
+function comparison(theirs: Cost, ours: Cost): Pick<GasRow, "reference" | "ours" | "ratio" | "sameCalldata"> {
+  const ratio = Number((ours.gas / theirs.gas).toFixed(3));
+  return { reference: theirs.gas, ours: ours.gas, ratio, sameCalldata: ours.calldata === theirs.calldata };
+}
+
 export function exceededBudgets(rows: readonly GasRow[], sizes: readonly SizeRow[]): string[] {
   return [
-    ...rows
-      .filter(({ kind, reference, ours }) => (kind === "list" || kind === "factory") && ours > reference * BUDGET_RATIO)
-      .map(({ operation, reference, ours }) => `${operation} costs ${ours} gas, at most ${Math.floor(reference * BUDGET_RATIO)}`),
+    ...rows.flatMap(({ operation, limit, reference, ours }) =>
+      limit !== null && ours > reference * limit
+        ? [`${operation} costs ${ours} gas, at most ${Math.floor(reference * limit)}`]
+        : [],
+    ),
     ...sizes
       .filter(({ ours }) => ours > MAX_RUNTIME_BYTES)
       .map(({ contract, ours }) => `${contract} has ${ours} bytes of code, at most ${MAX_RUNTIME_BYTES}`),
@@ -74,19 +94,21 @@ export function exceededBudgets(rows: readonly GasRow[], sizes: readonly SizeRow
 }
 
 export function gasTable({ rows, sizes }: GasReport): string {
-  const lines = [["operation", "reference", "ours", "ratio"]];
-  for (const { operation, kind, reference, ours, ratio } of rows) {
-    const budgeted = kind === "list" || kind === "factory" ? " *" : "";
-    lines.push([operation + budgeted, grouped(reference), grouped(ours), ratio.toFixed(3)]);
+  const lines = [["operation", "reference", "ours", "ratio", "limit"]];
+  for (const { operation, limit, reference, ours, ratio } of rows) {
+    lines.push([operation, grouped(reference), grouped(ours), ratio.toFixed(3), limit?.toFixed(2) ?? ""]);
   }
   for (const { contract, reference, ours } of sizes) {
-    lines.push([`${contract} run-time code, bytes *`, grouped(reference), grouped(ours), (ours / reference).toFixed(3)]);
+    const ratio = (ours / reference).toFixed(3);
+    lines.push([`${contract} run-time code, bytes`, grouped(reference), grouped(ours), ratio, grouped(MAX_RUNTIME_BYTES)]);
   }
-  const widths = [0, 1, 2, 3].map((column) => Math.max(...lines.map((line) => line[column]?.length ?? 0)));
+  const widths = [0, 1, 2, 3, 4].map((column) => Math.max(...lines.map((line) => line[column]?.length ?? 0)));
   const text = lines.map((line) =>
     line.map((cell, column) => (column === 0 ? cell.padEnd(widths[0] ?? 0) : cell.padStart(widths[column] ?? 0))).join("  "),
   );
-  return [...text, "* has a budget"].join("\n");
+  const standIns = rows.filter(({ counterpart }) => counterpart?.startsWith("compatible"));
+  return [...text.map((line) => line.trimEnd()), ...standIns.map(standIn)].join("\n");
 }
 
+const standIn = ({ operation, counterpart }: GasRow): string => `${operation}: the reference is this run's ${counterpart}`;
 const grouped = (value: number): string => value.toLocaleString("en-US");
