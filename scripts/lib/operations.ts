@@ -52,11 +52,17 @@ export async function pendingOperations(session: ChainSession, authority: Hex, r
   }));
   const key = (args: { operationId: Hex; nonce: number }) => `${args.operationId} ${args.nonce}`;
   const ended = new Set(logs.flatMap((log) => (isEnd(log) ? [key(log.args)] : [])));
-  return logs.flatMap((log) => {
-    if (log.eventName !== "OperationScheduled" || ended.has(key(log.args))) return [];
-    const { operationId: id, nonce, schedule, caller, target, data } = log.args;
+  // An expired operation that was scheduled again is gone: its last nonce alone counts.
+  const last = new Map(logs.flatMap((log) => (isStart(log) ? [[log.args.operationId, log.args] as const] : [])));
+  return [...last.values()].flatMap((args) => {
+    if (ended.has(key(args))) return [];
+    const { operationId: id, nonce, schedule, caller, target, data } = args;
     return [{ id, nonce, caller, target, data, ...windowOf(schedule, expiration, now) }];
   });
+}
+
+function isStart(log: AuthorityLogs[number]) {
+  return log.eventName === "OperationScheduled";
 }
 
 function isEnd(log: AuthorityLogs[number]) {

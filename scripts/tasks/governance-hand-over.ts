@@ -33,7 +33,7 @@ export default function governanceHandOver(input: HandOverArguments, hre: Hardha
     const terms = parseTerms(kmsAuthAddress(input.kmsAuth), input);
     const session = await openSession(hre);
     await hre.tasks.getTask("build").run({ quiet: true, noTests: true });
-    const runModule: RunModule = (given) => deploy(hre, session, given);
+    const runModule: RunModule = (given) => runGovernanceModule(hre, session, given);
     return handOver(session, terms, await termsContract(hre), { runModule, dryRun: input.dryRun });
   });
 }
@@ -45,7 +45,7 @@ async function termsContract(hre: HardhatRuntimeEnvironment): Promise<TermsContr
 }
 
 /** A journal for each trust domain: a run that was interrupted continues where it was. */
-async function deploy(hre: HardhatRuntimeEnvironment, session: ChainSession, terms: Terms): Promise<Hex> {
+export async function runGovernanceModule(hre: HardhatRuntimeEnvironment, session: ChainSession, terms: Terms): Promise<Hex> {
   return onChain(async () => {
     const { hash } = await session.reader.getBlock({ blockNumber: 0n });
     const connection = await hre.network.create();

@@ -1,12 +1,12 @@
 /** The ABI that the commands carry as text is the contracts' own. */
 import hre from "hardhat";
-import { type Abi, type AbiError, type AbiEvent, type AbiFunction, toEventSelector, toFunctionSelector } from "viem";
+import { type Abi, toEventSelector, toFunctionSelector } from "viem";
 import { formatAbiItem } from "viem/utils";
 import { expect, test } from "vitest";
 import { authorityAbi } from "../../scripts/lib/authority-abi.ts";
 import { appAuthAbi, kmsAuthAbi } from "../../scripts/lib/governance-abi.ts";
 
-type Named = AbiFunction | AbiEvent | AbiError;
+type Named = Extract<Abi[number], { type: "function" | "event" | "error" }>;
 const namedOf = (abi: Abi): Named[] =>
   abi.filter((item): item is Named => item.type === "function" || item.type === "event" || item.type === "error");
 
