@@ -1,13 +1,14 @@
 /** Explains a decision: the code of its reason, and the contract's gates in their order with the task that would open each. */
 import { type BootInfoMessage, type BootKind, boundedReason, type DenialCode, type Gate } from "./api.ts";
 
-interface GateRule {
+/** One gate of a policy, whoever keeps it. */
+export interface GateRule {
   readonly code: DenialCode;
-  /** The contracts' exact words when this gate fails; the first rule of a reason owns it. */
+  /** The policy's exact words when this gate fails; the first rule of a reason owns it. */
   readonly reason: string;
   readonly expected: string;
   readonly came: (boot: BootInfoMessage) => string;
-  /** The command that an owner would run, or null where the machine must change or only a transaction helps. */
+  /** What an owner would do, a command where there is one; null where the machine must change or only a transaction helps. */
   readonly task: (boot: BootInfoMessage) => string | null;
 }
 
@@ -129,18 +130,23 @@ export function explain(
   verdict: Verdict,
 ): { code: "allowed" | DenialCode; trace: Gate[] } {
   const gates = rules[kind];
-  if (verdict.isAllowed) return { code: "allowed", trace: gates.map((rule) => gate(rule, boot, "passed")) };
+  if (verdict.isAllowed) return { code: "allowed", trace: traceOf(gates, boot) };
   const failed = gates.findIndex((rule) => rule.reason === verdict.reason);
   const failing = gates[failed];
   if (failing === undefined) return { code: "denied.other", trace: foreignTrace(gates, boot, verdict.reason) };
+  return { code: failing.code, trace: traceOf(gates, boot, failed) };
+}
+
+/** Passed up to the gate that failed, if one did; those behind it were not reached. */
+export function traceOf(gates: readonly GateRule[], boot: BootInfoMessage, failed: number = gates.length): Gate[] {
   const outcome = (index: number) => (index < failed ? "passed" : index === failed ? "failed" : "not-reached");
-  return { code: failing.code, trace: gates.map((rule, index) => gate(rule, boot, outcome(index))) };
+  return gates.map((rule, index) => gate(rule, boot, outcome(index)));
 }
 
 /** Words of no known gate come from an app's own contract, which is asked after KmsAuth's gates. */
 function foreignTrace(gates: readonly GateRule[], boot: BootInfoMessage, reason: string): Gate[] {
   const known = gates.findIndex((rule) => rule.code === "denied.app-contract-answer") + 1;
-  const passed = gates.slice(0, known).map((rule) => gate(rule, boot, "passed"));
+  const passed = traceOf(gates.slice(0, known), boot);
   return [
     ...passed,
     { gate: "other", expected: "what the app's own contract asks for", came: reason, outcome: "failed", task: null },
