@@ -492,10 +492,10 @@ contract KmsAuth is
         );
     }
 
-    function _evidence(bytes32 policy) private view returns (bytes memory) {
-        address code = _storage().evidenceCode[policy];
-        if (code != address(0)) return CodeStorage.read(code);
-        return policy == KMS_QUOTE ? _kmsInfo.quote : _kmsInfo.eventlog;
+    /// @dev Where both hold something, an older implementation wrote last: after a roll-back it knows the slots alone.
+    function _evidence(bytes32 policy) private view returns (bytes memory data) {
+        data = policy == KMS_QUOTE ? _kmsInfo.quote : _kmsInfo.eventlog;
+        if (data.length == 0) data = CodeStorage.read(_storage().evidenceCode[policy]);
     }
 
     function _asBytes32(address account) private pure returns (bytes32) {
