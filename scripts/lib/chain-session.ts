@@ -52,7 +52,7 @@ export async function openSession(hre: HardhatRuntimeEnvironment): Promise<Chain
 
 /** What the call would return: it is refused here with the contract's own words, before anything is signed. */
 export async function rehearse(session: ChainSession, call: ContractCall): Promise<unknown> {
-  return onChain(async () => (await session.reader.simulateContract({ ...call, account: session.wallet.account })).result);
+  return onChain(async () => (await session.reader.simulateContract({ ...call, account: session.sender })).result);
 }
 
 /** Why a call of this data would be refused now, or null. For calls that somebody else will make. */

@@ -12,6 +12,8 @@ export interface CallArguments {
   readonly target: string | undefined;
   readonly call: string | undefined;
   readonly data: string | undefined;
+  /** An account whose key is elsewhere, as a Safe's: its transaction is shown, and not sent. */
+  readonly from: string | undefined;
 }
 
 export interface OperationArguments extends CallArguments {
@@ -25,10 +27,20 @@ export interface Governed {
   readonly authority: Hex;
 }
 
-export async function openGoverned(hre: HardhatRuntimeEnvironment, targetOption: string | undefined): Promise<Governed> {
-  const target = targetAddress(targetOption);
-  const session = await openSession(hre);
+export async function openGoverned(
+  hre: HardhatRuntimeEnvironment,
+  input: { readonly target: string | undefined; readonly from?: string | undefined },
+): Promise<Governed> {
+  const target = targetAddress(input.target);
+  const from = input.from === undefined ? undefined : parseAddress(input.from, "--from", "the account that will make the call");
+  const own = await openSession(hre);
+  const session = from === undefined ? own : { ...own, sender: from };
   return { session, target, authority: await needAuthority(session, target) };
+}
+
+/** Nobody signs for another account. */
+export function isRehearsal({ dryRun, from }: { readonly dryRun: boolean; readonly from: string | undefined }): boolean {
+  return dryRun || from !== undefined;
 }
 
 function targetAddress(option: string | undefined): Hex {

@@ -1,7 +1,7 @@
 /** How the governance commands tell what they did: the decoded call, who may make it, when, and the transaction. */
 import type { TransactionReceipt } from "viem";
 import type { Action } from "./authority.ts";
-import { type ChainSession, rehearse, send } from "./chain-session.ts";
+import { type ChainSession, dataOf, rehearse, send } from "./chain-session.ts";
 import { chainLines, chainOf, endLines, passageJson, passageLines, shown, transactionOf } from "./change.ts";
 import type { CommandResult } from "./cli.ts";
 import { durationText } from "./dates.ts";
@@ -28,6 +28,7 @@ function report(
 ): CommandResult {
   const { passage, notes } = route;
   const call = decodeCall(action.data);
+  const toSign = receipt === null ? { to: route.call.address, data: dataOf(route.call) } : null;
   const json = {
     task,
     dryRun: receipt === null,
@@ -36,6 +37,7 @@ function report(
     call: { function: call.function, args: call.args, data: call.data },
     governance: passage && passageJson(passage),
     done: receipt === null ? null : done,
+    toSign,
     transaction: receipt && transactionOf(receipt),
     events: receipt ? eventsOf(receipt) : [],
   };
@@ -46,6 +48,7 @@ function report(
     ...(passage ? passageLines(passage) : []),
     ...(passage && passage.delaySeconds > 0 ? [`delay     ${durationText(passage.delaySeconds)}`] : []),
     ...endLines(receipt, "dry run"),
+    ...(toSign ? [`to sign   to ${toSign.to}, data ${toSign.data}`] : []),
     ...(receipt ? [`done      ${done}`] : []),
   ];
   return { json, text: lines.join("\n"), notes };

@@ -6,6 +6,7 @@ import { type CommandResult, runCommand } from "../lib/cli.ts";
 import {
   actionOf,
   type Governed,
+  isRehearsal,
   type OperationArguments,
   openGoverned,
   operationOf,
@@ -23,7 +24,7 @@ export interface CancelArguments extends OperationArguments {
 export default function governanceCancel(input: CancelArguments, hre: HardhatRuntimeEnvironment): Promise<void> {
   return runCommand(input, async () => {
     const wanted = parseWanted(input);
-    return cancel(await openGoverned(hre, input.target), wanted, input);
+    return cancel(await openGoverned(hre, input), wanted, { ...input, dryRun: isRehearsal(input) });
   });
 }
 

@@ -6,6 +6,7 @@ import { dryRun, json, kmsAuth, text } from "./options.ts";
 const target = text("target", "The contract to call, or its access manager (default: the environment's KMS_CONTRACT_ADDR)");
 const call = text("call", "The call as in Solidity, as in 'addOsImageHash(0x…)'");
 const data = text("data", "The call's bytes in hex instead");
+const from = text("from", "An account whose key is elsewhere, as a Safe: show its transaction, send nothing");
 const fromBlock = text("fromBlock", "Read operations from this block on (default: about four weeks of blocks)");
 const operation = { name: "operation", description: "Id of the operation, or --call", defaultValue: "" } as const;
 
@@ -30,6 +31,7 @@ export const governanceTasks: TaskDefinition[] = [
     .addOption(call)
     .addOption(data)
     .addOption(target)
+    .addOption(from)
     .addOption(text("delay", "Wait longer than the role's delay, as in 3d"))
     .addFlag(dryRun)
     .addFlag(json)
@@ -40,6 +42,7 @@ export const governanceTasks: TaskDefinition[] = [
     .addOption(call)
     .addOption(data)
     .addOption(target)
+    .addOption(from)
     .addOption(fromBlock)
     .addFlag(dryRun)
     .addFlag(json)
@@ -50,6 +53,7 @@ export const governanceTasks: TaskDefinition[] = [
     .addOption(call)
     .addOption(data)
     .addOption(target)
+    .addOption(from)
     .addOption(fromBlock)
     .addFlag(dryRun)
     .addFlag(json)

@@ -8,6 +8,7 @@ import { durationText } from "../lib/dates.ts";
 import {
   actionOf,
   type Governed,
+  isRehearsal,
   type OperationArguments,
   openGoverned,
   operationOf,
@@ -27,7 +28,7 @@ const task = "governance execute";
 export default function governanceExecute(input: ExecuteArguments, hre: HardhatRuntimeEnvironment): Promise<void> {
   return runCommand(input, async () => {
     const wanted = parseWanted(input);
-    return execute(await openGoverned(hre, input.target), wanted, input);
+    return execute(await openGoverned(hre, input), wanted, { ...input, dryRun: isRehearsal(input) });
   });
 }
 

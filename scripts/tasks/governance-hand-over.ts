@@ -7,7 +7,7 @@ import { KmsError } from "../../kms/errors.ts";
 import { findAuthority } from "../lib/authority.ts";
 import { type ChainSession, onChain, openSession } from "../lib/chain-session.ts";
 import { chainLines, chainOf } from "../lib/change.ts";
-import { type CommandResult, runCommand } from "../lib/cli.ts";
+import { type CommandResult, hinted, runCommand } from "../lib/cli.ts";
 import {
   type DelayArguments,
   type HolderArguments,
@@ -46,20 +46,23 @@ async function termsContract(hre: HardhatRuntimeEnvironment): Promise<TermsContr
 
 /** A journal for each trust domain: a run that was interrupted continues where it was. */
 export async function runGovernanceModule(hre: HardhatRuntimeEnvironment, session: ChainSession, terms: Terms): Promise<Hex> {
-  return onChain(async () => {
-    const { hash } = await session.reader.getBlock({ blockNumber: 0n });
-    const connection = await hre.network.create();
-    try {
-      const { manager } = await connection.ignition.deploy(Governance, {
-        parameters: { Governance: { ...terms } },
-        deploymentId: `${deploymentId(session.chainId, hash)}-governance-${terms.kmsAuth.slice(2, 10).toLowerCase()}`,
-        defaultSender: session.sender,
-      });
-      return getAddress(manager.address);
-    } finally {
-      await connection.close();
-    }
-  });
+  const { hash } = await onChain(() => session.reader.getBlock({ blockNumber: 0n }));
+  const journal = `${deploymentId(session.chainId, hash)}-governance-${terms.kmsAuth.slice(2, 10).toLowerCase()}`;
+  const connection = await hre.network.create();
+  try {
+    const { manager } = await connection.ignition.deploy(Governance, {
+      parameters: { Governance: { ...terms } },
+      deploymentId: journal,
+      defaultSender: session.sender,
+    });
+    return getAddress(manager.address);
+  } catch (cause) {
+    const [why = "unknown error"] = (cause instanceof Error ? cause.message : "").split("\n", 1);
+    const hint = `the same command goes on where it stopped; the journal is ignition/deployments/${journal}`;
+    throw hinted("unavailable.chain", `the hand-over stopped: ${why}`, hint, { cause });
+  } finally {
+    await connection.close();
+  }
 }
 
 export async function handOver(

@@ -15,7 +15,7 @@ export interface ListArguments {
 }
 
 export default function governanceList(input: ListArguments, hre: HardhatRuntimeEnvironment): Promise<void> {
-  return runCommand(input, async () => list(await openGoverned(hre, input.target), input.fromBlock));
+  return runCommand(input, async () => list(await openGoverned(hre, input), input.fromBlock));
 }
 
 export async function list(governed: Governed, fromBlock?: string): Promise<CommandResult> {

@@ -3,7 +3,14 @@ import type { HardhatRuntimeEnvironment } from "hardhat/types/hre";
 import { needPermission } from "../lib/authority.ts";
 import { runCommand, usageError } from "../lib/cli.ts";
 import { durationText, parseDuration } from "../lib/dates.ts";
-import { actionOf, type CallArguments, type Governed, openGoverned, parseCallData } from "../lib/governance-input.ts";
+import {
+  actionOf,
+  type CallArguments,
+  type Governed,
+  isRehearsal,
+  openGoverned,
+  parseCallData,
+} from "../lib/governance-input.ts";
 import { carryThrough } from "../lib/governance-report.ts";
 import { scheduleRoute } from "../lib/route.ts";
 
@@ -17,7 +24,7 @@ export default function governanceSchedule(input: ScheduleArguments, hre: Hardha
   return runCommand(input, async () => {
     const data = parseCallData(input);
     const delay = input.delay === undefined ? undefined : parseDuration(input.delay, "--delay");
-    return schedule(await openGoverned(hre, input.target), { data, delay, dryRun: input.dryRun });
+    return schedule(await openGoverned(hre, input), { data, delay, dryRun: isRehearsal(input) });
   });
 }
 

@@ -17,6 +17,8 @@ const config = fileURLToPath(new URL("./governed.config.ts", import.meta.url));
 const holders = ["deployer", "curator", "upgrader", "guardian", "operator", "admin"] as const;
 type Holder = (typeof holders)[number];
 const day = 86_400;
+/** Each command is a process: many of them in a row, on a machine that runs other tests too. */
+const timeoutMs = 180_000;
 const image: Hex = `0x${"a1".repeat(32)}`;
 const abi = parseAbi(["function allowedOsImages(bytes32) view returns (bool)", "function owner() view returns (address)"]);
 
@@ -82,7 +84,7 @@ async function operationId(): Promise<string> {
   return operation.id;
 }
 
-test("a trust domain is handed over, and its deployer keeps nothing", async () => {
+test("a trust domain is handed over, and its deployer keeps nothing", { timeout: timeoutMs }, async () => {
   const names = holders.slice(1).flatMap((holder) => [`--${holder}`, accountOf(holder).address]);
   const rehearsed = await as("deployer", "governance", "hand-over", ...names, "--dry-run");
   expect(rehearsed).toMatchObject({
@@ -96,11 +98,19 @@ test("a trust domain is handed over, and its deployer keeps nothing", async () =
   expect(await as("deployer", "kms", "add-image", image)).toMatchObject({ status: 4, json: { ok: false, code: "denied.role" } });
 });
 
-test("an addition is scheduled, refused before its delay, and made after it", async () => {
+test("an addition is scheduled, refused before its delay, and made after it", { timeout: timeoutMs }, async () => {
   const direct = await as("curator", "kms", "add-image", image);
   expect(direct).toMatchObject({ status: 4, json: { ok: false, code: "denied.delay" } });
   expect(direct.stderr).toContain(`./run hardhat governance schedule --call 'addOsImageHash(${image})' --target `);
-  const scheduled = await as("curator", "governance", "schedule", "--call", `addOsImageHash(${image})`);
+  const call = ["--call", `addOsImageHash(${image})`];
+  const shown = await as("guardian", "governance", "schedule", ...call, "--from", accountOf("curator").address);
+  const { authority } = shown.json["governance"] as { authority: Hex };
+  expect(shown.json).toMatchObject({
+    dryRun: true,
+    transaction: null,
+    toSign: { to: authority, data: expect.stringMatching(/^0x/) },
+  });
+  const scheduled = await as("curator", "governance", "schedule", ...call);
   expect(scheduled).toMatchObject({
     status: 0,
     json: {
@@ -121,7 +131,7 @@ test("an addition is scheduled, refused before its delay, and made after it", as
   expect(await isImageAllowed()).toBe(true);
 });
 
-test("a removal is the guardian's, at once", async () => {
+test("a removal is the guardian's, at once", { timeout: timeoutMs }, async () => {
   expect(await as("curator", "kms", "remove-image", image)).toMatchObject({ status: 4, json: { code: "denied.role" } });
   const removed = await as("guardian", "kms", "remove-image", image);
   expect(removed).toMatchObject({
@@ -145,7 +155,7 @@ test("a removal is the guardian's, at once", async () => {
   });
 });
 
-test("an upgrade that the guardian cancels never happens", async () => {
+test("an upgrade that the guardian cancels never happens", { timeout: timeoutMs }, async () => {
   const call = `upgradeToAndCall(${deployment.appImplementation}, 0x)`;
   const scheduled = await as("upgrader", "governance", "schedule", "--call", call);
   expect(scheduled).toMatchObject({ json: { ok: true, governance: { role: "upgrader", delaySeconds: 7 * day } } });

@@ -85,6 +85,25 @@ test("creates an app, allows and revokes a compose hash", async () => {
   expect((await hardhat(["app", "revoke-compose", hashOf("c"), ...app])).json()).toMatchObject({ noOp: "already not allowed" });
 });
 
+test("knows the words of the commands that are an owner's", { timeout: 180_000 }, async () => {
+  const created = (await hardhat(["app", "create", "--salt", hashOf("5"), "--compose-hash", hashOf("c"), "--json"])).json();
+  const { appId } = created as { appId: string };
+  expect(created).toMatchObject({ ok: true, predictedAppId: appId });
+  const rows: [string[], object][] = [
+    [["app", "replace-compose", hashOf("c"), hashOf("d"), "--app", appId], { changed: true }],
+    [["app", "harden", "--on", "keepOwner", "--app", appId], { changed: true }],
+    [["app", "freeze", "--app", appId, "--dry-run"], { changed: false, change: { after: true } }],
+    [["kms", "suspend-app", appId], { changed: true, events: [{ event: "AppSuspended" }, { event: "PolicyChanged" }] }],
+    [["kms", "accept-tcb", "OutOfDate", "--until", "2027-01-31"], { change: { after: "2027-01-31T23:59:59Z" } }],
+    [["kms", "withdraw-advisory", "INTEL-SA-00837"], { noOp: "not accepted" }],
+    [["kms", "set-verifier", "none"], { noOp: "already so" }],
+    [["kms", "harden"], { hardening: { factoryOnly: false } }],
+  ];
+  for (const [words, json] of rows) {
+    expect((await hardhat([...words, "--json"])).json()).toMatchObject({ ok: true, task: words.slice(0, 2).join(" "), ...json });
+  }
+});
+
 test("upgrades an app to code that it deploys, shows an upgrade of KmsAuth, and refuses what is no proxy", async () => {
   const app = await chain.createApp({ composeHash: hashOf("c") });
   const upgraded = await hardhat(["app", "upgrade", "--app", app, "--known-entry", hashOf("c"), "--json"]);
@@ -148,6 +167,13 @@ test.each<[string, string[], number, string]>([
   ["no app", ["app", "allow-compose", hashOf("1")], 2, "malformed.usage"],
   ["a KMS that is down", ["kms", "add-mr", "--from-kms", "http://127.0.0.1:1"], 5, "unavailable.kms"],
   ["a file that is not there", ["kms", "register", "--bootstrap-info", "/nowhere"], 2, "malformed.file"],
+  ["a day that is none", ["kms", "accept-tcb", "OutOfDate", "--until", "2027-02-31"], 2, "malformed.usage"],
+  ["an unknown switch", ["kms", "harden", "--on", "nonsense"], 2, "malformed.usage"],
+  ["an unknown function", ["governance", "schedule", "--call", "blessAll()"], 2, "malformed.usage"],
+  ["no curator", ["governance", "hand-over"], 2, "malformed.usage"],
+  ["a delay below the minimum", ["governance", "hand-over", "--curator-delay", "1h"], 2, "malformed.usage"],
+  ["a delay without a unit", ["governance", "hand-over", "--upgrader-delay", "7"], 2, "malformed.usage"],
+  ["an owner who decides alone", ["governance", "list"], 4, "denied.role"],
 ])("exits by family with %s", async (_name, args, status, code) => {
   const result = await hardhat([...args, "--json"]);
   expect([result.status, result.json()]).toMatchObject([status, { ok: false, code }]);
