@@ -5,7 +5,7 @@ import {IAppAuth} from "../interfaces/IAppAuth.sol";
 import {AnsweringApp, BurningApp, RawApp, WritingApp} from "./AppMocks.sol";
 import {TestBase} from "./TestBase.sol";
 
-/// @title What a trust domain answers about app contracts of any behaviour
+/// @title What a trust domain in compatible mode answers about app contracts of any behaviour
 /// @dev An app that does not answer makes the question revert, and never reads as a yes.
 contract HostileAppsTest is TestBase {
     uint256 private constant QUESTION_GAS = 30_000_000;
@@ -20,7 +20,7 @@ contract HostileAppsTest is TestBase {
         check(keccak256(bytes(outerReason)) == keccak256(bytes(reason)), "reason");
     }
 
-    /// H11: an app that reverts, with whatever data, makes the question revert with the same data.
+    /// H11, in compatible mode: an app that reverts, with whatever data, makes the question revert with the same data.
     function testFuzz_revertGoesOut(IAppAuth.AppBootInfo memory bootInfo, bytes memory data) public {
         (bool answered, bytes memory returned) = _ask(_admitted(bootInfo, address(new RawApp(true, data))));
         check(!answered, "answered");

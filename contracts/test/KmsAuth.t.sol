@@ -5,9 +5,9 @@ import {AppAuth} from "../AppAuth.sol";
 import {IAppAuth} from "../interfaces/IAppAuth.sol";
 import {TestBase} from "./TestBase.sol";
 
-/// @title Properties of a trust domain for all inputs
+/// @title Properties of a trust domain in compatible mode for all inputs
 contract KmsAuthTest is TestBase {
-    /// H6 and H7: any caller registers any app id but zero.
+    /// H6 and H7, in compatible mode: any caller registers any app id but zero.
     function testFuzz_anyoneRegisters(address caller, address appId) public {
         VM.assume(appId != address(0));
         VM.prank(caller);
