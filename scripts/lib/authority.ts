@@ -9,13 +9,14 @@ import {
   decodeAbiParameters,
   type Hex,
   isAddressEqual,
+  size,
   slice,
   toFunctionSelector,
 } from "viem";
 import { ROLE_IDS } from "../../ignition/governance-roles.ts";
 import { authorityAbi } from "./authority-abi.ts";
 import { type ChainSession, onChain } from "./chain-session.ts";
-import { hinted } from "./cli.ts";
+import { hinted, usageError } from "./cli.ts";
 import { durationText } from "./dates.ts";
 import { kmsAuthAbi } from "./governance-abi.ts";
 import { roleText } from "./roles.ts";
@@ -39,6 +40,7 @@ export interface Permission {
 export async function findAuthority(session: ChainSession, target: Hex): Promise<Hex | null> {
   const owner = await readIfThere<Hex>(session, { address: target, abi: kmsAuthAbi, functionName: "owner" });
   if (owner === null) return (await isAccessManager(session, target)) ? target : null;
+  if (isAddressEqual(owner, session.sender)) return null; // an AccessManager signs nothing
   return (await isAccessManager(session, owner)) ? owner : null;
 }
 
@@ -54,8 +56,9 @@ export async function needAuthority(session: ChainSession, target: Hex): Promise
 
 export async function isAccessManager(session: ChainSession, address: Hex): Promise<boolean> {
   const admin = await readIfThere<bigint>(session, { address, abi: authorityAbi, functionName: "ADMIN_ROLE" });
+  if (admin !== ROLE_IDS.admin) return false;
   const expiration = await readIfThere<number>(session, { address, abi: authorityAbi, functionName: "expiration" });
-  return admin === ROLE_IDS.admin && expiration !== null && expiration > 0;
+  return expiration !== null && expiration > 0;
 }
 
 export async function permissionOf(session: ChainSession, action: Action, account: Hex): Promise<Permission> {
@@ -72,6 +75,7 @@ export async function permissionOf(session: ChainSession, action: Action, accoun
 }
 
 export async function needPermission(session: ChainSession, action: Action): Promise<Permission> {
+  await needOpen(session, action);
   const permission = await permissionOf(session, action, session.sender);
   if (permission.isHolder) return permission;
   throw hinted(
@@ -87,13 +91,20 @@ interface Restriction {
 }
 
 async function targetRestriction(session: ChainSession, { authority, target, data }: Action): Promise<Restriction> {
-  const read = { address: authority, abi: authorityAbi } as const;
-  if (await session.reader.readContract({ ...read, functionName: "isTargetClosed", args: [target] })) {
-    throw hinted("denied.role", `the access manager has closed ${target}`, "its admin opens it: setTargetClosed(ADDRESS, false)");
-  }
-  const args = [target, slice(data, 0, 4)] as const;
-  const roleId = await session.reader.readContract({ ...read, functionName: "getTargetFunctionRole", args });
-  return { roleId, operationDelay: 0 };
+  const read = { address: authority, abi: authorityAbi, functionName: "getTargetFunctionRole" } as const;
+  return { roleId: await session.reader.readContract({ ...read, args: [target, slice(data, 0, 4)] }), operationDelay: 0 };
+}
+
+/** The admin may close a contract to all calls, except those that open it again. */
+async function needOpen(session: ChainSession, { authority, target }: Action): Promise<void> {
+  if (isAddressEqual(target, authority)) return;
+  const read = { address: authority, abi: authorityAbi, functionName: "isTargetClosed" } as const;
+  if (!(await onChain(() => session.reader.readContract({ ...read, args: [target] })))) return;
+  throw hinted(
+    "denied.role",
+    `the access manager is closed to calls of ${target}`,
+    "its admin opens it: setTargetClosed(ADDRESS,false), scheduled with --target MANAGER",
+  );
 }
 
 const selectorsOf = (...names: string[]): Set<Hex> =>
@@ -109,15 +120,16 @@ async function restrictionOf(session: ChainSession, authority: Hex, data: Hex): 
   const { reader } = session;
   const read = { address: authority, abi: authorityAbi } as const;
   const selector = slice(data, 0, 4);
-  const argument = slice(data, 4);
   if (adminOnly.has(selector)) return { roleId: ROLE_IDS.admin, operationDelay: 0 };
+  if ((ofTarget.has(selector) || ofRole.has(selector)) && size(data) < 36)
+    throw usageError(`the call has ${size(data)} bytes: its first argument is missing`, "write it with --call");
   if (ofTarget.has(selector)) {
-    const [target] = decodeAbiParameters([{ type: "address" }], argument);
+    const [target] = decodeAbiParameters([{ type: "address" }], slice(data, 4));
     const operationDelay = await reader.readContract({ ...read, functionName: "getTargetAdminDelay", args: [target] });
     return { roleId: ROLE_IDS.admin, operationDelay };
   }
   if (ofRole.has(selector)) {
-    const args = decodeAbiParameters([{ type: "uint64" }], argument);
+    const args = decodeAbiParameters([{ type: "uint64" }], slice(data, 4));
     return { roleId: await reader.readContract({ ...read, functionName: "getRoleAdmin", args }), operationDelay: 0 };
   }
   const roleId = await reader.readContract({ ...read, functionName: "getTargetFunctionRole", args: [authority, selector] });

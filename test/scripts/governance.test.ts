@@ -226,3 +226,62 @@ test("a call that the contract would refuse is scheduled with a warning", async 
   const done = await scheduled("curator", encodeCall("acceptTcbStatus(UpToDate, 2031-01-01)"), rehearsed);
   expect(done.notes).toEqual(["made now, the contract would refuse the call: TcbStatusNotAcceptable(UpToDate)"]);
 });
+
+test("a manager that its admin has closed refuses calls by name, and still lists and cancels", async () => {
+  await scheduled("curator", add("9"));
+  const close = encodeCall(`setTargetClosed(${kmsAuth}, true)`);
+  const admins = governedBy(sessions.admin, authority, authority);
+  await schedule(admins, { data: close, delay: undefined, ...sent });
+  await pass(chain, 7 * day);
+  await execute(admins, { data: close }, sent);
+  await expect(scheduled("curator", add("8"))).rejects.toMatchObject({
+    code: "denied.role",
+    message: `the access manager is closed to calls of ${kmsAuth}`,
+  });
+  expect(await operations()).toMatchObject([{ role: "curator", state: "ready" }]);
+  expect((await cancel(as("guardian"), { data: add("9") }, sent)).json).toMatchObject({ done: "cancelled" });
+  const open = encodeCall(`setTargetClosed(${kmsAuth}, false)`);
+  await schedule(admins, { data: open, delay: undefined, ...sent });
+  await pass(chain, 7 * day);
+  await execute(admins, { data: open }, sent);
+});
+
+describe("the logs", () => {
+  /** An endpoint that answers for few blocks at once. */
+  function stingy(session: ChainSession, mostBlocks: bigint, seen: bigint[]): ChainSession {
+    const getLogs: ChainSession["reader"]["getLogs"] = (parameters = {}) => {
+      const { fromBlock, toBlock } = parameters;
+      if (typeof fromBlock !== "bigint" || typeof toBlock !== "bigint") throw new Error("the range has no end");
+      if (toBlock - fromBlock + 1n > mostBlocks) throw new Error("query returned more than the limit");
+      seen.push(toBlock - fromBlock + 1n);
+      return session.reader.getLogs(parameters);
+    };
+    return { ...session, reader: { ...session.reader, getLogs } };
+  }
+
+  test("are read in smaller steps where the endpoint asks for it, each block once", async () => {
+    await scheduled("curator", add("7"));
+    await chain.rpc("hardhat_mine", ["0x200"]);
+    const seen: bigint[] = [];
+    const listed = await list(governedBy(stingy(sessions.stranger, 100n, seen), kmsAuth, authority));
+    const {
+      operations: found,
+      fromBlock,
+      toBlock,
+    } = listed.json as { operations: unknown[]; fromBlock: number; toBlock: number };
+    expect(found).toHaveLength(1);
+    expect(seen.reduce((sum, blocks) => sum + blocks, 0n)).toBe(BigInt(toBlock - fromBlock + 1));
+    await expect(list(governedBy(stingy(sessions.stranger, 1n, []), kmsAuth, authority))).rejects.toMatchObject({
+      code: "unavailable.chain",
+    });
+  });
+
+  test("begin where they are told to", async () => {
+    const { toBlock } = (await list(as("stranger"))).json as { toBlock: number };
+    expect((await list(as("stranger"), String(toBlock))).json).toMatchObject({ operations: [], fromBlock: toBlock });
+    for (const block of ["first", "-1", String(toBlock + 1)]) {
+      await expect(list(as("stranger"), block)).rejects.toMatchObject({ code: "malformed.usage" });
+    }
+    await cancel(as("curator"), { data: add("7") }, sent);
+  });
+});
