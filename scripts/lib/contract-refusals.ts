@@ -47,7 +47,7 @@ export function asRefusal(revert: ContractFunctionRevertedError, cause: BaseErro
     ? `${data.errorName}(${(data.args ?? []).join(", ")})`
     : (revert.reason ?? revert.signature ?? "no reason given");
   const [code, hint] = (data && refusals[data.errorName]) ?? ["denied.transaction", owners];
-  return hinted(code, `the contract refuses: ${reason}`, hint, { cause });
+  return hinted(code, `the contract refuses: ${printable(reason)}`, hint, { cause });
 }
 
 /** The words of a refusal in the raw data of a revert. */
@@ -56,8 +56,15 @@ export function revertText(data: unknown): string {
   try {
     const abi = [...kmsAuthAbi, ...appAuthAbi, ...authorityAbi];
     const { errorName, args } = decodeErrorResult({ abi, data: data satisfies Hex });
-    return `${errorName}(${(args ?? []).join(", ")})`;
+    return printable(`${errorName}(${(args ?? []).join(", ")})`);
   } catch {
     return `error ${data.slice(0, 10)}`;
   }
+}
+
+const maxCharacters = 512;
+
+/** A contract may revert with any bytes: none of them steers the terminal. */
+function printable(text: string): string {
+  return text.slice(0, maxCharacters).replaceAll(/[^\x20-\x7e]/g, "?");
 }

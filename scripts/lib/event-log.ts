@@ -1,6 +1,6 @@
 /** The events of a transaction, decoded where they are our contracts' or the AccessManager's. */
-import { type Hex, parseEventLogs, type TransactionReceipt } from "viem";
-import { governedAbi, plain } from "./solidity-call.ts";
+import { type Hex, isHex, parseEventLogs, type TransactionReceipt } from "viem";
+import { governedAbi, plain, quoted } from "./solidity-call.ts";
 
 export interface LoggedEvent {
   readonly contract: Hex;
@@ -18,5 +18,10 @@ export function eventsOf({ logs }: TransactionReceipt): LoggedEvent[] {
 
 export function eventText({ event, args }: LoggedEvent): string {
   const values = typeof args === "object" && args !== null ? Object.entries(args) : [];
-  return `${event}(${values.map(([name, value]) => `${name} ${typeof value === "string" ? value : JSON.stringify(value)}`).join(", ")})`;
+  return `${event}(${values.map(([name, value]) => `${name} ${valueText(value)}`).join(", ")})`;
+}
+
+function valueText(value: unknown): string {
+  if (typeof value !== "string") return JSON.stringify(value);
+  return isHex(value) ? value : quoted(value);
 }

@@ -31,7 +31,7 @@ export async function openGoverned(
   hre: HardhatRuntimeEnvironment,
   input: { readonly target: string | undefined; readonly from?: string | undefined },
 ): Promise<Governed> {
-  const target = targetAddress(input.target);
+  const target = kmsAuthAddress(input.target, "--target");
   const from = input.from === undefined ? undefined : parseAddress(input.from, "--from", "the account that will make the call");
   const own = await openSession(hre);
   const session = from === undefined ? own : { ...own, sender: from };
@@ -41,10 +41,6 @@ export async function openGoverned(
 /** Nobody signs for another account. */
 export function isRehearsal({ dryRun, from }: { readonly dryRun: boolean; readonly from: string | undefined }): boolean {
   return dryRun || from !== undefined;
-}
-
-function targetAddress(option: string | undefined): Hex {
-  return option === undefined ? kmsAuthAddress(undefined) : parseAddress(option, "the target", "pass --target ADDRESS");
 }
 
 export function parseCallData({ call, data }: CallArguments): Hex {

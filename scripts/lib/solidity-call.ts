@@ -88,7 +88,12 @@ function written(value: unknown, type: string): string {
       .map((member) => written(member, ""))
       .join(", ")})`;
   }
-  return type === "string" ? JSON.stringify(value) : String(value);
+  return type === "string" ? quoted(String(value)) : String(value);
+}
+
+/** Text from the chain may be anybody's: no control character and no look-alike reaches the terminal. */
+export function quoted(text: string): string {
+  return JSON.stringify(text).replaceAll(/[^\x20-\x7e]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`);
 }
 
 const signature = (item: AbiFunction): string =>

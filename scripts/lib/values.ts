@@ -22,10 +22,10 @@ export function parseAddress(text: string | undefined, what: string, hint: strin
 }
 
 /** The environment variable is the one that the webhook reads. */
-export function kmsAuthAddress(option: string | undefined): Hex {
+export function kmsAuthAddress(option: string | undefined, flag = "--kms-auth"): Hex {
   return parseAddress(
     option ?? process.env["KMS_CONTRACT_ADDR"],
-    "the KmsAuth address",
-    "pass --kms-auth ADDRESS or set KMS_CONTRACT_ADDR",
+    flag === "--kms-auth" ? "the KmsAuth address" : "the contract's address",
+    `pass ${flag} ADDRESS or set KMS_CONTRACT_ADDR`,
   );
 }

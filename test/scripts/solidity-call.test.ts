@@ -45,6 +45,12 @@ test("calls of nobody's are shown by their selector", () => {
   expect(decodeCall("0x")).toMatchObject({ function: null });
 });
 
+test("text from the chain steers no terminal", () => {
+  const abi = parseAbi(["function setGatewayAppId(string)"]);
+  const data = encodeFunctionData({ abi, args: ["\u001b[2J\u202ea"] });
+  expect(decodeCall(data).text).toBe('setGatewayAppId("\\u001b[2J\\u202ea")');
+});
+
 test.each([
   ["an unknown function", "addOsImage(0x00)", "unknown function addOsImage"],
   ["a view", `allowedOsImages(${hash})`, "unknown function allowedOsImages"],
