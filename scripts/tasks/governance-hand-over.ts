@@ -91,5 +91,9 @@ export async function handOver(
     ...termsLines(terms),
     authority === null ? "not sent  dry run" : `done      owned by AccessManager ${authority}`,
   ];
-  return { json, text: lines.join("\n"), notes: ["the sender keeps no power but the roles named here: check every address before you go on"] };
+  return {
+    json,
+    text: lines.join("\n"),
+    notes: ["the sender keeps no power but the roles named here: check every address before you go on"],
+  };
 }
