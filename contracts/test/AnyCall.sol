@@ -24,6 +24,11 @@ library AnyCall {
         return address(uint160(0xacc000 + (index % POOL)));
     }
 
+    /// A hash for the lists of an app, of a few.
+    function listed(bytes32 word) internal pure returns (bytes32) {
+        return bytes32(uint256(word) % 4);
+    }
+
     /// A TCB status or advisory id, of a few.
     function text(bytes32 word) internal pure returns (string memory) {
         return string(abi.encodePacked("text ", bytes1(uint8(0x30 + (uint256(word) % 4)))));
@@ -31,10 +36,10 @@ library AnyCall {
 
     function ofApp(uint256 which, bytes32 word, bool flag, address next) internal view returns (bytes memory) {
         address other = account(uint256(word));
-        if (which == 0) return abi.encodeCall(AppAuth.addComposeHash, (word));
-        if (which == 1) return abi.encodeCall(AppAuth.removeComposeHash, (word));
-        if (which == 2) return abi.encodeCall(AppAuth.addDevice, (word));
-        if (which == 3) return abi.encodeCall(AppAuth.removeDevice, (word));
+        if (which == 0) return abi.encodeCall(AppAuth.addComposeHash, (listed(word)));
+        if (which == 1) return abi.encodeCall(AppAuth.removeComposeHash, (listed(word)));
+        if (which == 2) return abi.encodeCall(AppAuth.addDevice, (listed(word)));
+        if (which == 3) return abi.encodeCall(AppAuth.removeDevice, (listed(word)));
         if (which == 4) return abi.encodeCall(AppAuth.setAllowAnyDevice, (flag));
         if (which == 5) return abi.encodeCall(AppAuth.setRequireTcbUpToDate, (flag));
         if (which == 6) return abi.encodeCall(AppAuth.disableUpgrades, ());
@@ -58,7 +63,7 @@ library AnyCall {
                 );
         }
         if (which == 13) return abi.encodeCall(AppAuth.initializeStrict, (other, flag, flag, flag, word, word));
-        if (which == 14) return abi.encodeCall(AppAuth.replaceComposeHash, (word, keccak256(abi.encode(word))));
+        if (which == 14) return abi.encodeCall(AppAuth.replaceComposeHash, (listed(word), listed(word >> 8)));
         if (which == 15) return abi.encodeCall(AppAuth.freezePolicy, ());
         return _ofBoth(which - 16, word, flag, _APP_SWITCHES);
     }

@@ -15,11 +15,14 @@ import {TestBase} from "./TestBase.sol";
 /// @title Anybody's calls of one trust domain, and what they must have led to
 contract KmsCaller is OwnershipModel {
     uint256 private constant FACTORY_ONLY = 8;
-    /// @dev One in so many chances to turn switches is taken: most of a sequence belongs to the mode it began in.
+    /// @dev One in so many chances to turn switches is taken where most of a sequence shall belong to the mode it began in.
     uint256 private constant SWITCH_RARITY = 4;
+    /// @dev What depends on each other comes more often where switches turn: they, and the app implementation.
+    uint256 private constant EXTRA_CALLS = 8;
 
     KmsAuth public immutable KMS;
     address private immutable _NEXT;
+    bool private immutable _TURNS;
 
     address public appImplementation;
     address[] public factoryApps;
@@ -31,21 +34,20 @@ contract KmsCaller is OwnershipModel {
     bool public registeredByStranger;
     IKmsAuth.KmsInfo private _info;
 
-    constructor(KmsAuth kms, address next, address[] memory candidates) {
+    constructor(KmsAuth kms, address next, address[] memory candidates, bool turns) {
         KMS = kms;
         _NEXT = next;
+        _TURNS = turns;
         appImplementation = kms.appImplementation();
         implementations = candidates;
         switches = kms.hardening();
     }
 
     function act(uint256 caller, uint256 choice, bytes32 word, bool flag) external {
-        bytes memory data = AnyCall.ofKms(choice % AnyCall.KMS_CALLS, word, flag, _NEXT);
+        bytes memory data = _data(choice, word, flag);
         bytes4 selector = bytes4(data);
-        if (_isSkipped(data, word) || (selector == SET_HARDENING && (caller / 2) % SWITCH_RARITY != 0)) return;
-        if (selector == KmsAuth.setAppImplementation.selector && flag) {
-            data = abi.encodeCall(KmsAuth.setAppImplementation, (implementations[uint256(word) % implementations.length]));
-        }
+        if (_isSkipped(data, word)) return;
+        if (selector == SET_HARDENING && !_TURNS && (choice / AnyCall.KMS_CALLS) % SWITCH_RARITY != 1) return;
         address from = _caller(caller, selector);
         (bool done, bytes memory returned) = _call(address(KMS), from, data, choice / AnyCall.KMS_CALLS);
         if (!done) return;
@@ -61,6 +63,14 @@ contract KmsCaller is OwnershipModel {
 
     function info() external view returns (IKmsAuth.KmsInfo memory) {
         return _info;
+    }
+
+    function _data(uint256 choice, bytes32 word, bool flag) private view returns (bytes memory data) {
+        uint256 which = choice % (AnyCall.KMS_CALLS + (_TURNS ? EXTRA_CALLS : 0));
+        if (which < AnyCall.KMS_CALLS) data = AnyCall.ofKms(which, word, flag, _NEXT);
+        else if (which % 2 == 0) return abi.encodeWithSelector(SET_HARDENING, uint256(word) & 127);
+        if (data.length != 0 && (bytes4(data) != KmsAuth.setAppImplementation.selector || !flag)) return data;
+        return abi.encodeCall(KmsAuth.setAppImplementation, (implementations[uint256(word) % implementations.length]));
     }
 
     function _followRegistration(bytes memory data, address from) private {
@@ -119,7 +129,7 @@ contract KmsAuthInvariantsTest is TestBase {
         address[] memory candidates = new address[](4);
         (candidates[0], candidates[1]) = (address(appImplementation), address(new AppAuth()));
         (candidates[2], candidates[3]) = (next, AnyCall.account(1));
-        caller = new KmsCaller(_newKms(), next, candidates);
+        caller = new KmsCaller(_newKms(), next, candidates, _turns());
     }
 
     function targetContracts() external view returns (address[] memory targets) {
@@ -203,6 +213,11 @@ contract KmsAuthInvariantsTest is TestBase {
         check(target.pendingOwner() == address(0), "pending owner");
     }
 
+    /// Whether the switches turn often.
+    function _turns() internal pure virtual returns (bool) {
+        return true;
+    }
+
     function _newKms() internal virtual returns (KmsAuth) {
         bytes memory initData = abi.encodeCall(KmsAuth.initialize, (AnyCall.account(0), address(appImplementation)));
         return KmsAuth(address(new ERC1967Proxy(address(new KmsAuth()), initData)));
@@ -211,6 +226,10 @@ contract KmsAuthInvariantsTest is TestBase {
 
 /// @title The same of a trust domain that begins strict
 contract StrictKmsAuthInvariantsTest is KmsAuthInvariantsTest {
+    function _turns() internal pure override returns (bool) {
+        return false;
+    }
+
     function _newKms() internal override returns (KmsAuth) {
         return newStrictKms(AnyCall.account(0));
     }

@@ -223,9 +223,9 @@ contract StrictAppTest is TestBase {
     function _policyOf(AppAuth app, bytes32 word) private view returns (bytes32) {
         bytes memory lists = abi.encode(
             app.allowedComposeHashes("frozen"),
-            app.allowedComposeHashes(word),
+            _listed(app),
             app.allowedDeviceIds("frozen"),
-            app.allowedDeviceIds(word)
+            app.allowedDeviceIds(AnyCall.listed(word))
         );
         string memory text = AnyCall.text(word);
         bytes memory rules = abi.encode(

@@ -79,6 +79,20 @@ contract StrictHostileAppsTest is TestBase {
         _checkDecoded(bootInfo, abi.encodePacked(words, tail));
     }
 
+    /// The last place where a length fits, and the last length that fits behind it.
+    function test_limitsInsideTheAnswer() public {
+        IAppAuth.AppBootInfo memory bootInfo;
+        for (uint256 size = 96; size < 99; ++size) {
+            for (uint256 offset = size - 34; offset < size + 2; ++offset) {
+                bytes memory answer = bytes.concat(abi.encode(1, offset), new bytes(size - 64));
+                _checkDecoded(bootInfo, answer);
+            }
+            for (uint256 length = 0; length < 5; ++length) {
+                _checkDecoded(bootInfo, bytes.concat(abi.encode(1, 64, length), new bytes(size - 96)));
+            }
+        }
+    }
+
     /// A whole answer, cut short: never a yes once a byte of the reason is gone.
     function testFuzz_shortDataIsMalformed(bool isAllowed, string memory reason, uint256 size) public {
         VM.assume(bytes(reason).length != 0 && bytes(reason).length < MAX_ANSWER_BYTES - 128);
