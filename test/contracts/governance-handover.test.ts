@@ -1,11 +1,12 @@
 import { type AbiFunction, parseEventLogs, toFunctionSelector, toFunctionSignature } from "viem";
 import { expect, test } from "vitest";
-import { KMS_AUTH_FUNCTIONS } from "../../ignition/governance-roles.ts";
+import { KMS_AUTH_FUNCTIONS, MAXIMUM_DELAY, MINIMUM_DELAYS } from "../../ignition/governance-roles.ts";
 import {
   ACCOUNTS,
   ask,
   client,
   DAY,
+  deployApp,
   deployTrustDomain,
   handOver,
   kmsAbi,
@@ -24,6 +25,7 @@ const FREE_OF_THE_GUARDIAN = "revokeRole renounceRole schedule execute cancel co
 const kms = await deployTrustDomain();
 const manager = await handOver(kms);
 const owned = await deployTrustDomain();
+const app = await deployApp();
 
 function mutators(abi: typeof kmsAbi): AbiFunction[] {
   return abi.filter((item): item is AbiFunction => item.type === "function" && !/view|pure/.test(item.stateMutability));
@@ -109,7 +111,7 @@ test("takes longer delays, the admin's following the upgrader's", async () => {
 
 const { deployer, curator, guardian, admin } = ACCOUNTS;
 const range = (roleId: number, minimum: number, received: number | bigint): string =>
-  `DelayOutOfRange(${roleId}, ${minimum}, ${90 * DAY}, ${received})`;
+  `DelayOutOfRange(${roleId}, ${minimum}, ${MAXIMUM_DELAY}, ${received})`;
 
 const refused: readonly (readonly [string, Parameters, string])[] = [
   ["no curator", { curator: ZERO_ADDRESS }, "ZeroHolder(1)"],
@@ -135,6 +137,7 @@ const refused: readonly (readonly [string, Parameters, string])[] = [
   ["an operator who hardly waits", { operatorDelay: 3_599 }, range(4, 3_600, 3_599)],
   ["an admin faster than the upgrader", { adminDelay: 7 * DAY - 1 }, range(0, 7 * DAY, 7 * DAY - 1)],
   ["an address without code", { kmsAuth: curator }, `NotATrustDomain("${curator}")`],
+  ["an app's contract", { kmsAuth: app }, `NotATrustDomain("${app}")`],
   ["a trust domain of another owner", { kmsAuth: kms.address }, `DeployerIsNotOwner("${deployer}", "${manager.address}")`],
 ];
 
@@ -142,6 +145,15 @@ test.each(refused)("refuses %s before anything is sent", async (_, parameters, e
   const nonce = await client.getTransactionCount({ address: deployer });
   await expect(handOver(owned, parameters)).rejects.toThrow(error);
   expect(await client.getTransactionCount({ address: deployer })).toBe(nonce);
+});
+
+test("takes the shortest delays and the longest", async () => {
+  const { curator: curatorDelay, upgrader: upgraderDelay, operator: operatorDelay } = MINIMUM_DELAYS;
+  const shortest = await handOver(await deployTrustDomain(), { curatorDelay, upgraderDelay, operatorDelay });
+  expect(await ask(shortest, "hasRole", [0n, admin])).toEqual([true, upgraderDelay]);
+  const [longest, same] = [MAXIMUM_DELAY, { curatorDelay: MAXIMUM_DELAY, upgraderDelay: MAXIMUM_DELAY }];
+  const slowest = await handOver(await deployTrustDomain(), { ...same, operatorDelay: longest, adminDelay: longest });
+  expect(await ask(slowest, "hasRole", [4n, ACCOUNTS.operator])).toEqual([true, longest]);
 });
 
 test("one account may hold every role but the guardian's", async () => {

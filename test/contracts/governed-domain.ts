@@ -22,11 +22,11 @@ export type Parameters = Readonly<Record<string, Address | number | bigint>>;
 export const DAY = 86_400;
 export const ZERO_ADDRESS: Address = "0x0000000000000000000000000000000000000000";
 
-export const [kmsAbi, managerAbi, accountAbi, termsAbi]: readonly [Abi, Abi, Abi, Abi] = [
+export const [kmsAbi, managerAbi, accountAbi, appAbi]: readonly [Abi, Abi, Abi, Abi] = [
   (await hre.artifacts.readArtifact("KmsAuth")).abi,
   (await hre.artifacts.readArtifact("AccessManager")).abi,
   (await hre.artifacts.readArtifact("MultiOwnerAccount")).abi,
-  (await hre.artifacts.readArtifact("GovernanceTerms")).abi,
+  (await hre.artifacts.readArtifact("AppAuth")).abi,
 ];
 
 const chain = await hre.network.create();
@@ -63,6 +63,14 @@ export async function deployTrustDomain(): Promise<Contract> {
   const initData = encodeFunctionData({ abi: kmsAbi, functionName: "initializeStrict", args });
   const proxy = await chain.viem.deployContract("ERC1967Proxy", [kms.address, initData]);
   return { address: getAddress(proxy.address), abi: kmsAbi };
+}
+
+/** An app of the deployer's, which has an owner as a trust domain has. */
+export async function deployApp(): Promise<Address> {
+  const app = await chain.viem.deployContract("AppAuth");
+  const args = [ACCOUNTS.deployer, false, true, `0x${"00".repeat(32)}`, `0x${"00".repeat(32)}`];
+  const initData = encodeFunctionData({ abi: appAbi, functionName: "initialize", args });
+  return getAddress((await chain.viem.deployContract("ERC1967Proxy", [app.address, initData])).address);
 }
 
 export async function deployAccount(owners: readonly Address[]): Promise<Contract> {
