@@ -13,6 +13,7 @@ import {Vm} from "./TestBase.sol";
 abstract contract GovernanceActions {
     Vm private constant _VM = Vm(address(uint160(uint256(keccak256("hevm cheat code")))));
     uint256 private constant _LONGEST_STEP = 3 days;
+    uint256 private constant _INSTANT_CALLS = GovernedCalls.OPERATOR_CALLS - GovernedCalls.CURATOR_CALLS;
 
     struct Operation {
         address caller;
@@ -37,7 +38,7 @@ abstract contract GovernanceActions {
     uint256 public clock;
     string public violation;
     uint256 public additions;
-    /// @dev From here on the manager's own rules are others, made by operations that waited as long as they must.
+    /// @dev From here on the rules of the manager, or of who registers apps, are others: operations that waited made them so.
     bool public rulesChanged;
 
     constructor(GovernedDomain domain, address[ACTORS] memory actors, uint256 end) {
@@ -94,9 +95,13 @@ abstract contract GovernanceActions {
         _act(_actor(who), address(KMS), _kmsCall(which, seed));
     }
 
+    /// @dev Half of them are calls that some role may make at once, or must not.
     function _executeKms(uint256 who, uint256 which, uint256 seed) internal {
         _start();
-        _act(_actor(who), address(MANAGER), abi.encodeCall(AccessManager.execute, (address(KMS), _kmsCall(which, seed))));
+        which = seed % 2 == 0 ? which % GovernedCalls.KMS_CALLS : GovernedCalls.CURATOR_CALLS + (which % _INSTANT_CALLS);
+        bytes memory data = GovernedCalls.ofKms(which, seed >> 8, _actor(seed >> 8), _NEXT);
+        address caller = who % 4 == 0 ? _actor(who / 4) : _actors[GovernedCalls.roleOf(which)];
+        _act(caller, address(MANAGER), abi.encodeCall(AccessManager.execute, (address(KMS), data)));
     }
 
     function _callManager(uint256 who, uint256 which, uint256 seed, bool through) internal {
@@ -162,7 +167,7 @@ abstract contract GovernanceActions {
             if (!GovernedState.isAddition(kind, before[kind], later[kind])) continue;
             ++additions;
             if (!isExplained[kind] && !rulesChanged) violation = string.concat("unexplained addition of kind ", _digits(kind));
-            if (kind >= GovernedState.MEMBERS) rulesChanged = true;
+            if (kind >= GovernedState.MEMBERS || kind == GovernedState.SWITCHES) rulesChanged = true;
         }
         address owner = KMS.owner();
         if (owner != _owner) {
@@ -270,8 +275,8 @@ contract GovernanceDriver is GovernanceActions {
         _executeScheduled(0, 0, false);
     }
 
-    function executeAtOnce(uint256 actor, uint256 which) external {
-        _executeKms(actor, which, 0);
+    function executeAtOnce(uint256 role, uint256 which) external {
+        _executeKms(role * 4 + 1, which, 0);
     }
 
     function wait(uint256 duration) external {

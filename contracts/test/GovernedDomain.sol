@@ -8,7 +8,8 @@ import {KmsAuth} from "../KmsAuth.sol";
 import {GovernedCalls} from "./GovernedCalls.sol";
 
 /// @title A trust domain in the hands of an access manager, as the deployment module leaves it
-/// @notice The contract is the deployer: it hands over as it is built, and keeps nothing.
+/// @notice The contract is the deployer: it hands over as it is built, and keeps nothing. Something is listed, stopped and suspended,
+///         so that there is something to remove and to give back.
 contract GovernedDomain {
     uint64 public constant UPGRADER = 2;
     uint64 public constant GUARDIAN = 3;
@@ -25,6 +26,9 @@ contract GovernedDomain {
         bytes memory initData = abi.encodeCall(KmsAuth.initialize, (address(this), address(new AppAuth())));
         KMS = KmsAuth(address(new ERC1967Proxy(address(new KmsAuth()), initData)));
         KMS.setHardening(_SWITCHES);
+        KMS.addOsImageHash(GovernedCalls.word(1));
+        KMS.pause();
+        KMS.suspendApp(GovernedCalls.appId(1));
         NEXT = address(new KmsAuth());
         MANAGER = new AccessManager(address(this));
         KMS.transferOwnership(address(MANAGER));

@@ -15,6 +15,7 @@ uint256 constant ACTORS = 7;
 library GovernedState {
     uint256 internal constant TCB_STATUS = 5;
     uint256 internal constant PENDING_OWNER = 10;
+    uint256 internal constant SWITCHES = 11;
     uint256 internal constant UNPAUSED = 13;
     uint256 internal constant NOT_SUSPENDED = 14;
     uint256 internal constant MEMBERS = 15;
@@ -44,7 +45,7 @@ library GovernedState {
         s[8] = uint160(kms.appImplementation());
         s[9] = uint256(_VM.load(address(kms), _IMPLEMENTATION));
         s[PENDING_OWNER] = uint160(kms.pendingOwner());
-        s[11] = kms.hardening();
+        s[SWITCHES] = kms.hardening();
         s[12] = uint160(kms.quoteVerifier());
         s[UNPAUSED] = kms.paused() ? 0 : 1;
         (s[MEMBERS], s[DELAYS]) = _roles(manager, actors);
