@@ -1,20 +1,26 @@
-/** The webhook's process: settings, chain, routes, listener and signals. */
+/** The webhook's process: settings, what decides, routes, listener and signals. */
 import pino from "pino";
 import { createApp } from "./app.ts";
-import { createAuthority } from "./authority.ts";
-import { createChainRpc } from "./chain-rpc.ts";
+import { createBackend, withoutSecrets } from "./backend.ts";
 import { ConfigError, loadConfig, loadDotEnv } from "./config.ts";
+import { createMetrics } from "./metrics.ts";
+import { createRequestLog } from "./request-log.ts";
 import { listen } from "./server.ts";
+import { checkAtStart } from "./start-check.ts";
 
 const exit = { fault: 1, malformed: 2 };
-const log = pino({ name: "auth-eth" }, pino.destination({ sync: true }));
+const output = pino({ name: "auth-eth" }, pino.destination({ sync: true }));
 
 async function main(): Promise<void> {
-  if (loadDotEnv()) log.info("environment completed from .env");
-  const settings = loadConfig();
-  const authority = createAuthority({ ...settings, rpc: createChainRpc(settings.rpcUrl) });
-  const { kmsContractAddr, rpcOrigin: ethRpcUrl } = settings;
-  const listener = await listen(createApp({ authority, log, kmsContractAddr, ethRpcUrl }), settings.host, settings.port);
+  const log = createRequestLog(output);
+  if (loadDotEnv()) log.info({}, "environment completed from .env");
+  const { host, port, maxConcurrent, backend: settings } = loadConfig();
+  log.info({ host, port, maxConcurrent, backend: withoutSecrets(settings) }, "settings");
+  const metrics = createMetrics();
+  const backend = createBackend(settings, { metrics, log });
+  const boundary = await checkAtStart(backend.authority, settings);
+  if (boundary !== undefined) log.warn({ boundary }, "not ready yet");
+  const listener = await listen(createApp({ ...backend, log, metrics, maxConcurrent }), host, port, backend.deadlineMs);
   let isStopping = false;
   const stop = (signal: NodeJS.Signals) => {
     if (isStopping) process.exit(exit.fault);
@@ -28,10 +34,10 @@ async function main(): Promise<void> {
 
 main().catch((error: unknown) => {
   if (error instanceof ConfigError) {
-    log.error({ code: "malformed.config", problems: error.problems }, "configuration refused");
+    output.error({ code: "malformed.config", problems: error.problems }, "configuration refused");
     process.exit(exit.malformed);
   }
   const reason = error instanceof Error && "code" in error ? error.code : "unexpected";
-  log.error({ code: "fault.start", reason }, "cannot start");
+  output.error({ code: "fault.start", reason }, "cannot start");
   process.exit(exit.fault);
 });

@@ -2,7 +2,7 @@
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { createAdaptorServer } from "@hono/node-server";
-import type { Hono } from "hono";
+import type { App } from "./app.ts";
 
 const limits = {
   maxConnections: 1024,
@@ -10,8 +10,8 @@ const limits = {
   requestTimeoutMs: 10_000,
   keepAliveTimeoutMs: 30_000,
   maxHeaderBytes: 16 * 1024,
-  /** A decision ends within five seconds. */
-  drainMs: 6_000,
+  /** Beyond the deadline, for the answer to be written. */
+  drainMarginMs: 1_000,
 };
 
 export interface Listener {
@@ -19,9 +19,15 @@ export interface Listener {
   close(): Promise<void>;
 }
 
-export async function listen(app: Hono, host: string, port: number): Promise<Listener> {
+/** Running requests get the deadline of a decision to end in. */
+export async function listen(app: Pick<App, "fetch">, host: string, port: number, deadlineMs = 5_000): Promise<Listener> {
+  let isStopping = false;
   const server = createAdaptorServer({
-    fetch: app.fetch,
+    async fetch(...request) {
+      const response = await app.fetch(...request);
+      if (isStopping) response.headers.set("connection", "close"); // a client would reuse it just as it ends
+      return response;
+    },
     overrideGlobalObjects: false,
     createServer,
     serverOptions: {
@@ -43,7 +49,8 @@ export async function listen(app: Hono, host: string, port: number): Promise<Lis
     url: `http://${name}:${address.port}`,
     close: () =>
       new Promise((resolve) => {
-        const force = setTimeout(() => server.closeAllConnections(), limits.drainMs);
+        isStopping = true;
+        const force = setTimeout(() => server.closeAllConnections(), deadlineMs + limits.drainMarginMs);
         server.close(() => {
           clearTimeout(force);
           resolve();
