@@ -3,15 +3,16 @@ import { type Hex, toHex } from "viem";
 
 /** The largest program that nodes run as a deployment (EIP-3860). */
 export const maxProgramBytes = 49_152;
-const headBytes = 4 * 32;
+const headBytes = 5 * 32;
 const resultHeadBytes = 2 * 32;
 /** More would not fit the code size that nodes accept from a deployment (EIP-170). */
 const maxAnswerBytes = 24_576;
 
 const op = { add: "01", sub: "03", codecopy: "39", returndatasize: "3d", returndatacopy: "3e", blockhash: "40" } as const;
-const env = { timestamp: "42", number: "43", chainid: "46", gas: "5a" } as const;
+const env = { timestamp: "42", number: "43", chainid: "46", codesize: "3b", gas: "5a" } as const;
 const mem = { mstore: "52", dup2: "81", dup3: "82", dup4: "83", staticcall: "fa", return: "f3" } as const;
 const push1 = (value: number): string => `60${hexOf(value, 1)}`;
+const push20 = (address: Hex): string => `73${address.slice(2)}`;
 const push3 = (value: number): string => `62${hexOf(value, 3)}`;
 
 /** What the EVM itself says about the block that it runs in, and each call's answer, undefined where it reverted. */
@@ -20,6 +21,8 @@ export interface AnchoredAnswers {
   readonly parentHash: Hex;
   readonly timestamp: bigint;
   readonly chainId: bigint;
+  /** Of the contract: a call to an address without code succeeds with nothing. */
+  readonly codeSize: bigint;
   readonly results: readonly (Hex | undefined)[];
 }
 
@@ -30,6 +33,7 @@ export function anchoredProgram(contract: Hex, calls: readonly Hex[]): Hex {
     [push1(1), env.number, op.sub, op.blockhash, push1(0x20), mem.mstore],
     [env.timestamp, push1(0x40), mem.mstore],
     [env.chainid, push1(0x60), mem.mstore],
+    [push20(contract), env.codesize, push1(0x80), mem.mstore],
     [push1(headBytes)], // the place of the next result stays on the stack
   ].flat();
   const end = [push1(0), mem.return];
@@ -50,7 +54,7 @@ function callSteps(contract: Hex, offset: number, length: number): string[] {
   const afterHead = [push1(resultHeadBytes), op.add];
   return [
     ...[push3(length), push3(offset), mem.dup3, ...afterHead, op.codecopy],
-    ...[push1(0), push1(0), push3(length), mem.dup4, ...afterHead, `73${contract.slice(2)}`, env.gas, mem.staticcall],
+    ...[push1(0), push1(0), push3(length), mem.dup4, ...afterHead, push20(contract), env.gas, mem.staticcall],
     ...[mem.dup2, mem.mstore], // success
     ...[op.returndatasize, mem.dup2, push1(0x20), op.add, mem.mstore],
     ...[op.returndatasize, push1(0), mem.dup3, ...afterHead, op.returndatacopy],
@@ -69,7 +73,7 @@ export function decodeAnchored(answer: Hex, count: number): AnchoredAnswers {
     return toHex(bytes.subarray(at - length, at));
   };
   const word = (): bigint => BigInt(take(32));
-  const anchor = { number: word(), parentHash: take(32), timestamp: word(), chainId: word() };
+  const anchor = { number: word(), parentHash: take(32), timestamp: word(), chainId: word(), codeSize: word() };
   const results = Array.from({ length: count }, () => {
     const isDone = word() === 1n;
     const length = word();

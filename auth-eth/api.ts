@@ -1,6 +1,7 @@
 /** The webhook's request and response schemas and a client for them: the one file of auth-eth that the KMS imports. */
+import { setTimeout as pause } from "node:timers/promises";
 import { z } from "zod";
-import { type Endpoint, ExchangeError, endpointOf, exchange } from "./exchange.ts";
+import { createExchanger, type Endpoint, type Exchange, ExchangeError, type Exchanger, endpointOf } from "./exchange.ts";
 
 export const maxTcbStatusPoints = 128;
 export const maxAdvisories = 128;
@@ -9,14 +10,25 @@ export const maxAdvisoryPoints = 256;
 export const maxReasonLength = 256;
 const maxResponseBytes = 64 * 1024;
 const quotedBytes = 512;
+/** Long enough for a webhook that is being replaced to listen again. */
+const retryPauseMs = 200;
 
 const hash = z.string().regex(/^(0x)?[0-9a-fA-F]{64}$/);
 const hashOrEmpty = z.string().regex(/^(0x)?([0-9a-fA-F]{64})?$/);
 const addressOrEmpty = z.string().regex(/^(0x)?([0-9a-fA-F]{40})?$/);
 const digits = (text: string): string => (text.startsWith("0x") ? text.slice(2) : text);
-/** The limits count code points: UTF-16 units would halve them for some texts. */
+/** The limits count code points, as JSON Schema's maxLength does: UTF-16 units would halve them for some texts. */
 const textOf = (maxPoints: number) =>
-  z.string().refine((text) => text.length <= maxPoints || (text.length <= 2 * maxPoints && [...text].length <= maxPoints));
+  z
+    .string()
+    .refine((text) => text.length <= maxPoints || (text.length <= 2 * maxPoints && [...text].length <= maxPoints))
+    .meta({ maxLength: maxPoints });
+const identityForms = {
+  anyOf: [
+    { type: "object", properties: { appId: { type: "string", pattern: "^(0x)?[0-9a-fA-F]{40}$" } } },
+    { type: "object", properties: { teeVariant: { const: "dstack-amd-sev-snp" } }, required: ["teeVariant"] },
+  ],
+};
 
 /** What the KMS asks about. Unknown members are dropped; nothing is coerced, padded or truncated. */
 export const bootInfoSchema = z
@@ -32,7 +44,8 @@ export const bootInfoSchema = z
     tcbStatus: textOf(maxTcbStatusPoints).default(""),
     advisoryIds: z.array(textOf(maxAdvisoryPoints)).max(maxAdvisories).default([]),
   })
-  .refine((boot) => digits(boot.appId) !== "" || boot.teeVariant === "dstack-amd-sev-snp");
+  .refine((boot) => digits(boot.appId) !== "" || boot.teeVariant === "dstack-amd-sev-snp")
+  .meta(identityForms); // the rule above in JSON Schema's words
 
 /** Where an answer could not be had, for codes and logs: never an URL, never a text of the endpoint's. */
 export const boundaries = [
@@ -45,8 +58,11 @@ export const boundaries = [
   "rpc-reverted",
   "chain-id",
   "chain-head",
+  "no-contract",
+  "quorum",
   "stale",
   "contract-answer",
+  "policy-file",
   "overloaded",
   "internal",
 ] as const;
@@ -160,19 +176,22 @@ export class AuthClientError extends Error {
 export interface AuthClient {
   boot(kind: BootKind, body: BootRequest): Promise<BootResponse>;
   info(): Promise<InfoResponse>;
+  /** Ends the kept-alive sockets. */
+  close(): void;
 }
 
 export interface AuthClientSettings {
   readonly url: string;
-  /** For the whole call, the answer's body included. */
+  /** For the whole call, the retry and the answer's body included. */
   readonly deadlineMs: number;
   readonly userAgent?: string;
 }
 
-/** No retry here: the webhook has its own, within its own deadline, and a decision is never cached. */
+/** Decisions are never cached. The webhook retries its own sources: what is repeated here, once, is a call that nobody answered. */
 export function createAuthClient(settings: AuthClientSettings): AuthClient {
   const base = settings.url.endsWith("/") ? settings.url : `${settings.url}/`;
-  const call = (url: string, body?: string) => callWebhook(endpointOf(url), settings, body);
+  const exchanger = createExchanger();
+  const call = (url: string, body?: string) => callWebhook(exchanger, endpointOf(url), settings, body);
   return {
     async boot(kind, body) {
       const answer = await call(`${base}bootAuth/${kind}`, JSON.stringify(body));
@@ -182,6 +201,7 @@ export function createAuthClient(settings: AuthClientSettings): AuthClient {
     async info() {
       return (await call(settings.url)).parse(infoResponseSchema);
     },
+    close: () => exchanger.close(),
   };
 }
 
@@ -189,18 +209,23 @@ interface Answer {
   parse<T extends z.ZodType>(schema: T): z.output<T>;
 }
 
-async function callWebhook(endpoint: Endpoint, settings: AuthClientSettings, body?: string): Promise<Answer> {
-  const headers = {
-    ...(settings.userAgent && { "user-agent": settings.userAgent }),
-    ...(body !== undefined && { "content-type": "application/json" }),
-  };
-  const { status, body: bytes } = await exchange(endpoint, {
-    method: body === undefined ? "GET" : "POST",
-    headers,
+async function callWebhook(
+  exchanger: Exchanger,
+  endpoint: Endpoint,
+  settings: AuthClientSettings,
+  body?: string,
+): Promise<Answer> {
+  const input = {
+    method: body === undefined ? ("GET" as const) : ("POST" as const),
+    headers: {
+      ...(settings.userAgent && { "user-agent": settings.userAgent }),
+      ...(body !== undefined && { "content-type": "application/json" }),
+    },
     ...(body !== undefined && { body }),
     signal: AbortSignal.timeout(settings.deadlineMs),
     maxResponseBytes,
-  }).catch((cause: unknown) => {
+  };
+  const { status, body: bytes } = await exchangeTwiceAtMost(exchanger, endpoint, input).catch((cause: unknown) => {
     throw asClientError(endpoint.url, settings.deadlineMs, cause);
   });
   const quoted = () => new TextDecoder().decode(bytes.subarray(0, quotedBytes)); // lossy: a cut character must not throw
@@ -216,6 +241,18 @@ async function callWebhook(endpoint: Endpoint, settings: AuthClientSettings, bod
       }
     },
   };
+}
+
+async function exchangeTwiceAtMost(exchanger: Exchanger, endpoint: Endpoint, input: Exchange) {
+  try {
+    return await exchanger.exchange(endpoint, input);
+  } catch (cause) {
+    if (!(cause instanceof ExchangeError && cause.isRepeatable)) throw cause;
+    await pause(retryPauseMs, undefined, { signal: input.signal }).catch(() => {
+      throw cause;
+    });
+    return await exchanger.exchange(endpoint, input);
+  }
 }
 
 function asClientError(url: string, deadlineMs: number, cause: unknown): AuthClientError {

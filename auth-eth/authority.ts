@@ -1,7 +1,7 @@
 /** Asks KmsAuth for a decision: policy answer and gateway id at one block of the right chain, within one deadline. */
 import { decodeFunctionResult, encodeFunctionData, type Hex, parseAbi } from "viem";
-import { type BootInfoMessage, type BootKind, boundedReason, type Decision } from "./api.ts";
-import { type BlockReader, type BlockReaderSettings, createBlockReader } from "./block-reader.ts";
+import { type BlockReference, type BootInfoMessage, type BootKind, boundedReason, type Decision } from "./api.ts";
+import { type AgreedReads, type BlockReader, type BlockReaderSettings, createBlockReader } from "./block-reader.ts";
 import { absentIdentityReason, toAppBootInfo } from "./boot-info.ts";
 import { UnavailableError } from "./chain-rpc.ts";
 import { explain } from "./gates.ts";
@@ -26,6 +26,8 @@ export interface Authority {
   /** Throws UnavailableError when the chain gives no usable answer, which is never a decision. */
   decide(kind: BootKind, boot: BootInfoMessage): Promise<Decision>;
   deployment(): Promise<Deployment>;
+  /** Throws UnavailableError unless a decision could be made now; names the block that one would be made from, where there is one. */
+  ready(): Promise<BlockReference | undefined>;
 }
 
 export function createAuthority(settings: BlockReaderSettings): Authority {
@@ -33,6 +35,7 @@ export function createAuthority(settings: BlockReaderSettings): Authority {
   return {
     decide: (kind, boot) => decide(reader, kind, boot),
     deployment: () => describe(reader),
+    ready: () => reader.read([encodeFunctionData({ abi, functionName: "gatewayAppId" })], readyAt),
   };
 }
 
@@ -68,7 +71,12 @@ function describe(reader: BlockReader): Promise<Deployment> {
   });
 }
 
-/** An address without code answers `0x`, which decodes to nothing: unavailable, not denied. */
+function readyAt({ block, results: [gateway] }: AgreedReads): BlockReference {
+  decoded(gateway, (data) => decodeFunctionResult({ abi, functionName: "gatewayAppId", data }));
+  return block;
+}
+
+/** What another contract answers decodes to nothing: unavailable, not denied. */
 function decoded<T>(data: Hex | undefined, decode: (data: Hex) => T): T {
   try {
     return decode(data ?? "0x");

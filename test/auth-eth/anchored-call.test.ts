@@ -17,12 +17,15 @@ test("answers what the calls answer, the block it ran in, and nothing for a reve
     calls.map((data) => chain.rpc("eth_call", [{ to: address, data }, "latest"]).catch(() => undefined)),
   );
   const head = (await chain.rpc("eth_getBlockByNumber", ["latest", false])) as Record<"number" | "parentHash" | "timestamp", Hex>;
-  const { results, ...anchor } = decodeAnchored(await run(address), calls.length);
+  const { results, codeSize, ...anchor } = decodeAnchored(await run(address), calls.length);
   expect(results).toEqual(direct);
   expect(results[1]).toBeUndefined();
   const { parentHash } = head;
   expect(anchor).toEqual({ number: BigInt(head.number), parentHash, timestamp: BigInt(head.timestamp), chainId: 31_337n });
-  expect(decodeAnchored(await run(oddApps.withoutCode.address), calls.length).results).toEqual(["0x", "0x", "0x", "0x"]);
+  const code = (await chain.rpc("eth_getCode", [address, "latest"])) as Hex;
+  expect(codeSize).toBe(BigInt(code.length / 2 - 1));
+  const absent = decodeAnchored(await run(oddApps.withoutCode.address), calls.length);
+  expect(absent).toMatchObject({ codeSize: 0n, results: ["0x", "0x", "0x", "0x"] });
   await chain.close();
 });
 
@@ -32,7 +35,7 @@ test("reads back any answers and refuses every other length", () => {
     fc.property(results, fc.integer({ min: -40, max: 40 }), (given, change) => {
       const hex = given.map((bytes) => Buffer.from(bytes).toString("hex"));
       const body = hex.map((text) => word(1n) + word(BigInt(text.length / 2)) + text).join("");
-      const text = [1n, 2n, 3n, 4n].map(word).join("") + body;
+      const text = [1n, 2n, 3n, 4n, 5n].map(word).join("") + body;
       expect(decodeAnchored(`0x${text}`, given.length).results).toEqual(hex.map((each) => `0x${each}`));
       if (change === 0) return;
       const other = change < 0 ? text.slice(0, 2 * change) : text + "00".repeat(change);
@@ -40,5 +43,5 @@ test("reads back any answers and refuses every other length", () => {
     }),
   );
   expect(() => decodeAnchored(`0x${"00".repeat(24_577)}`, 1)).toThrow(RangeError);
-  expect(() => decodeAnchored(`0x${word(1n).repeat(5)}${"f".repeat(64)}`, 1)).toThrow(RangeError);
+  expect(() => decodeAnchored(`0x${word(1n).repeat(6)}${"f".repeat(64)}`, 1)).toThrow(RangeError);
 });

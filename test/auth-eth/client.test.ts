@@ -73,7 +73,7 @@ const cut = `${"x".repeat(511)}é`; // a character across the limit of what is q
 test.each<[string, RequestListener, string]>([
   ["a server error", json(good, 500), "status"],
   ["a refusal whose text is cut within a character", (_request, response) => void response.writeHead(400).end(cut), "status"],
-  ["a redirect", (_request, response) => void response.writeHead(302, { location: "/" }).end(), "network"],
+  ["a redirect", (_request, response) => void response.writeHead(302, { location: "/" }).end(), "status"],
   ["no JSON", (_request, response) => void response.end("<html>"), "decode"],
   ["malformed UTF-8", (_request, response) => void response.end(Buffer.from([0x22, 0xff, 0x22])), "decode"],
   ["a missing member", json({ isAllowed: true, reason: "" }), "decode"],
