@@ -4,8 +4,11 @@ import { text } from "node:stream/consumers";
 import { type Decision, decisionSchema } from "../../../auth-eth/api.ts";
 import { createApp } from "../../../auth-eth/app.ts";
 import { createAuthority } from "../../../auth-eth/authority.ts";
-import { createChainRpc } from "../../../auth-eth/chain-rpc.ts";
+import { createChainRpcs } from "../../../auth-eth/chain-rpc.ts";
 import { loadConfig } from "../../../auth-eth/config.ts";
+import { createExchanger } from "../../../auth-eth/exchange.ts";
+import { createMetrics } from "../../../auth-eth/metrics.ts";
+import { createRequestLog } from "../../../auth-eth/request-log.ts";
 import { listen } from "../../../auth-eth/server.ts";
 
 export interface Answer {
@@ -13,19 +16,26 @@ export interface Answer {
   readonly json: unknown;
 }
 
-export async function startWebhook(
-  env: Record<string, string>,
-  options: { attemptMs?: number; maxConcurrent?: number; now?: () => number } = {},
-) {
-  const settings = loadConfig(env);
+export async function startWebhook(env: Record<string, string>, options: { maxConcurrent?: number; now?: () => number } = {}) {
+  const { backend, maxConcurrent } = loadConfig(env);
+  if (backend.kind !== "chain") throw new Error("this webhook asks a chain");
+  const exchanger = createExchanger();
   const entries: string[] = [];
   const record = (fields: object, message: string) => void entries.push(JSON.stringify({ ...fields, message }));
-  const authority = createAuthority({ ...settings, ...options, rpc: createChainRpc(settings.rpcUrl) });
+  const dissents: string[] = [];
+  const authority = createAuthority({
+    ...backend,
+    ...options,
+    rpcs: createChainRpcs(backend.rpcUrls, { exchanger }),
+    onDissent: (endpoint, boundary) => void dissents.push(`${endpoint} ${boundary}`),
+  });
   const app = createApp({
     authority,
-    log: { info: record, warn: record },
-    kmsContractAddr: settings.kmsContractAddr,
-    ethRpcUrl: settings.rpcOrigin,
+    log: createRequestLog({ info: record, warn: record }),
+    metrics: createMetrics(),
+    maxConcurrent,
+    kmsContractAddr: backend.kmsContractAddr,
+    ethRpcUrl: backend.rpcOrigins.join(","),
     ...options,
   });
   const listener = await listen(app, "127.0.0.1", 0);
@@ -41,7 +51,11 @@ export async function startWebhook(
   return {
     url: listener.url,
     entries,
-    close: () => listener.close(),
+    dissents,
+    async close() {
+      await listener.close();
+      exchanger.close();
+    },
     send,
     /** The answer as an old client reads it. */
     post: (kind: "app" | "kms", body: unknown) => send(`/bootAuth/${kind}`, jsonPost(JSON.stringify(body))),
