@@ -9,7 +9,7 @@ import {Vm} from "./TestBase.sol";
 /// @notice Only the two-step transfer and renouncing move it, whatever else succeeded in between.
 abstract contract OwnershipModel {
     Vm internal constant CHEATS = Vm(address(uint160(uint256(keccak256("hevm cheat code")))));
-    /// @dev One in so many chances to renounce is taken: the rest of a sequence without an owner says little.
+    /// @dev One in so many chances to renounce is taken where it may succeed: the rest of a sequence without an owner says little.
     uint256 private constant RENOUNCE_RARITY = 16;
     uint256 private constant BATCH_RARITY = 4;
     uint256 private constant KEEP_OWNER = 2;
@@ -43,8 +43,9 @@ abstract contract OwnershipModel {
         if (done && caller != owner && !_isAnybodys(bytes4(data))) unownedChange = true;
     }
 
-    function _isSkipped(bytes memory data, bytes32 word) internal pure returns (bool) {
-        return bytes4(data) == bytes4(keccak256("renounceOwnership()")) && uint256(word) % RENOUNCE_RARITY != 0;
+    function _isSkipped(bytes memory data, bytes32 word) internal view returns (bool) {
+        if (bytes4(data) != bytes4(keccak256("renounceOwnership()")) || switches & KEEP_OWNER != 0) return false;
+        return uint256(word) % RENOUNCE_RARITY != 0;
     }
 
     function _followOwnership(bytes memory data) internal {

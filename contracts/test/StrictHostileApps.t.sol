@@ -10,6 +10,7 @@ import {TestBase} from "./TestBase.sol";
 contract StrictHostileAppsTest is TestBase {
     /// @dev What the app may burn, and what the gates, the copies and the reserve of one in 64 may take besides.
     uint256 private constant MAX_QUESTION_GAS = 3_200_000;
+    uint256 private constant MIN_ANSWER_BYTES = 96;
     uint256 private constant MAX_ANSWER_BYTES = 4_096;
     uint256 private constant HUGE = 100 * 1024;
     string private constant FAILED = "App contract failed";
@@ -93,6 +94,21 @@ contract StrictHostileAppsTest is TestBase {
         }
     }
 
+    /// Less than a flag, an offset and a length is no answer, though a decoder may find all three in fewer bytes.
+    function test_shortestAnswer() public {
+        IAppAuth.AppBootInfo memory bootInfo;
+        (bool isAllowed, string memory reason) = this.decode(abi.encode(1, 0));
+        check(isAllowed && bytes(reason).length == 1, "decoder");
+        for (uint256 size = 64; size < MIN_ANSWER_BYTES; ++size) {
+            _checkAnswer(
+                bootInfo,
+                address(new RawApp(false, bytes.concat(abi.encode(1, 0), new bytes(size - 64)))),
+                false,
+                MALFORMED
+            );
+        }
+    }
+
     /// A whole answer, cut short: never a yes once a byte of the reason is gone.
     function testFuzz_shortDataIsMalformed(bool isAllowed, string memory reason, uint256 size) public {
         VM.assume(bytes(reason).length != 0 && bytes(reason).length < MAX_ANSWER_BYTES - 128);
@@ -138,7 +154,7 @@ contract StrictHostileAppsTest is TestBase {
 
     function _checkDecoded(IAppAuth.AppBootInfo memory bootInfo, bytes memory data) private {
         (bool expected, string memory expectedReason) = (false, MALFORMED);
-        if (data.length < MAX_ANSWER_BYTES + 1) {
+        if (data.length > MIN_ANSWER_BYTES - 1 && data.length < MAX_ANSWER_BYTES + 1) {
             try this.decode(data) returns (bool isAllowed, string memory reason) {
                 (expected, expectedReason) = (isAllowed, reason);
             } catch {}
