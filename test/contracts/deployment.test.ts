@@ -10,11 +10,11 @@ const STRANGER = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8";
 const ZERO_WORD = `0x${"00".repeat(32)}` as const;
 
 const modules = [
-  ["KmsAuth", KmsAuth],
-  ["KmsAuthCompatible", KmsAuthCompatible],
+  ["KmsAuth", KmsAuth, 127n],
+  ["KmsAuthCompatible", KmsAuthCompatible, 0n],
 ] as const;
 
-describe.each(modules)("the module %s", (name, module) => {
+describe.each(modules)("the module %s", (name, module, switches) => {
   test("deploys a trust domain that the deployer owns and whose factory works at once", async () => {
     const { ignition, viem } = await hre.network.create();
     const { kmsAuth, appImplementation, kmsImplementation } = await ignition.deploy(module);
@@ -22,6 +22,7 @@ describe.each(modules)("the module %s", (name, module) => {
     expect(await kmsAuth.read.owner()).toBe(getAddress(deployer?.account.address ?? "0x"));
     expect(await kmsAuth.read.appImplementation()).toBe(getAddress(appImplementation.address));
     expect(kmsAuth.address).not.toBe(kmsImplementation.address);
+    expect(await kmsAuth.read.hardening()).toBe(switches);
     const client = await viem.getPublicClient();
     const hash = await kmsAuth.write.deployAndRegisterApp([STRANGER, false, true, ZERO_WORD, ZERO_WORD]);
     const receipt = await client.getTransactionReceipt({ hash });

@@ -5,8 +5,11 @@ import { readdirSync, readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { createPublicClient, getAddress, hexToBytes, http, parseAbi } from "viem";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { z } from "zod";
+import { bootstrapReportData } from "../../kms/attestation/report-data.ts";
+import { parseQuote } from "../../kms/attestation/tdx/quote.ts";
 import { fromHex, toHex } from "../../kms/bytes.ts";
 import { deriveDhSecret, deriveK256, k256Point, purposes, signaturePrefixes } from "../../kms/keys/kdf.ts";
 import { recoverSigner65, sign65 } from "../../kms/keys/signature.ts";
@@ -37,6 +40,10 @@ const documentSchema = z.strictObject({
   refusals: z.array(z.strictObject({ step: z.int(), code: z.string(), reason: z.string() })),
   timingsMs: z.record(z.string(), z.number()),
 });
+const abi = parseAbi([
+  "function hardening() view returns (uint256)",
+  "function kmsInfo() view returns (bytes k256Pubkey, bytes caPubkey, bytes quote, bytes eventlog)",
+]);
 type Document = z.output<typeof documentSchema>;
 
 let stateDir: string;
@@ -142,6 +149,18 @@ describe("a second start with the same state folder, without --once", () => {
     expect(health.stdout).toBe("OK");
     const info = z.object({ kmsContractAddr: z.string() }).parse(await (await fetch(document.authUrl)).json());
     expect(info.kmsContractAddr).toBe(document.kmsAuth);
+  });
+
+  test("has a strict trust domain on its chain, with root keys that their quote binds, and a strict app", async () => {
+    const client = createPublicClient({ transport: http(document.rpcUrl), cacheTime: 0 });
+    const switches = async (contract: string) =>
+      client.readContract({ address: getAddress(contract), abi, functionName: "hardening" });
+    expect(await switches(document.kmsAuth)).toBe(127n);
+    expect(await switches(`0x${document.app.appId}`)).toBe(3n);
+    const [k256, ca, quote] = await client.readContract({ address: getAddress(document.kmsAuth), abi, functionName: "kmsInfo" });
+    expect(k256).toBe(`0x${document.kms.k256Pubkey}`);
+    const { body } = parseQuote(hexToBytes(quote));
+    expect(toHex(body.reportData)).toBe(toHex(bootstrapReportData(hexToBytes(ca), hexToBytes(k256))));
   });
 
   test("refuses a third start on the folder in use", async () => {
