@@ -1,0 +1,29 @@
+/** The bench of the webhook, part by part; words on stderr while it runs. */
+import { arch, availableParallelism, cpus, platform } from "node:os";
+import { measureMemory } from "./auth-memory.ts";
+import { type Report, reportOf } from "./auth-report.ts";
+import { measureRevocation } from "./auth-revocation.ts";
+import { runRounds } from "./auth-rounds.ts";
+
+export interface AuthBenchSettings {
+  readonly seconds: number;
+  readonly rounds: number;
+  readonly connections: readonly number[];
+  readonly latenciesMs: readonly number[];
+  readonly memoryRequests: number;
+  readonly revocations: number;
+}
+
+export async function benchAuth(settings: AuthBenchSettings, note: (sentence: string) => void): Promise<Report> {
+  const series = await runRounds(settings, note);
+  note(`memory: ${settings.memoryRequests} requests`);
+  const memory = settings.memoryRequests > 0 ? await measureMemory(settings.memoryRequests) : undefined;
+  note(`revocation: ${settings.revocations} rounds`);
+  const revocation = settings.revocations > 0 ? await measureRevocation(settings.revocations) : undefined;
+  return reportOf({ series, memory, revocation }, machine());
+}
+
+function machine(): string {
+  const model = cpus()[0]?.model.trim() ?? "unknown processor";
+  return `node ${process.version}, ${platform()} ${arch()}, ${availableParallelism()} × ${model}, ${new Date().toISOString()}`;
+}

@@ -1,0 +1,67 @@
+/** The command `bench`: measures a part of the project beside its floor, and names each target met or not met. */
+import { Command, CommanderError, InvalidArgumentError } from "commander";
+import { benchAuth } from "./auth.ts";
+import { textOf } from "./auth-report.ts";
+
+interface AuthOptions {
+  readonly json?: true;
+  readonly full?: true;
+  readonly seconds: number;
+  readonly rounds: number;
+  readonly connections: readonly number[];
+  readonly latency: readonly number[];
+  readonly requests?: number;
+  readonly revocations: number;
+}
+
+const shortRequests = 20_000;
+const fullRequests = 100_000;
+
+const amount = (text: string): number => {
+  const value = Number(text);
+  if (text.trim() === "" || !Number.isFinite(value) || value < 0) throw new InvalidArgumentError("need a number of zero or more");
+  return value;
+};
+const count = (text: string): number => {
+  if (!Number.isSafeInteger(amount(text))) throw new InvalidArgumentError("need a whole number");
+  return amount(text);
+};
+const positive = (text: string): number => {
+  if (amount(text) === 0) throw new InvalidArgumentError("need more than zero");
+  return amount(text);
+};
+const list = (parse: (text: string) => number) => (text: string) => text.split(",").map(parse);
+
+const program = new Command("bench")
+  .description("Measure parts of the project; targets are reported, never enforced.")
+  .exitOverride();
+program
+  .command("auth")
+  .description("The webhook beside the bare eth_call: decisions a second, latency, memory, and how fast a revocation counts.")
+  .option("--seconds <n>", "length of each turn", positive, 1)
+  .option("--rounds <n>", "turns of each contender; the median counts", (text) => count(String(positive(text))), 5)
+  .option(
+    "--connections <list>",
+    "kept-alive connections, comma separated",
+    list((text) => count(String(positive(text)))),
+    [1, 32],
+  )
+  .option("--latency <list>", "milliseconds that the stub chain takes, comma separated", list(amount), [0, 30])
+  .option("--requests <n>", `requests of the memory part, 0 leaves it out (default: ${shortRequests})`, count)
+  .option("--full", `${fullRequests} requests in the memory part`)
+  .option("--revocations <n>", "rounds of the revocation part, 0 leaves it out", count, 10)
+  .option("--json", "one JSON document on stdout")
+  .action(async (options: AuthOptions) => {
+    const { seconds, rounds, connections, latency: latenciesMs, revocations } = options;
+    const memoryRequests = options.requests ?? (options.full ? fullRequests : shortRequests);
+    const note = (sentence: string) => console.error(sentence);
+    const report = await benchAuth({ seconds, rounds, connections, latenciesMs, memoryRequests, revocations }, note);
+    console.log(options.json ? JSON.stringify({ ok: true, ...report }) : textOf(report));
+  });
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (!(error instanceof CommanderError)) throw error;
+  process.exitCode = error.exitCode === 0 ? 0 : 2;
+}
