@@ -2,10 +2,18 @@
 
 export const maxBodyBytes = 1024 * 1024;
 
-/** Undefined where it is too large. The transport holds a body to the length that it announces. */
+/** Undefined where it is too large; nothing where the client broke it off, which no answer reaches. */
 export async function readBody(request: Request): Promise<Uint8Array | undefined> {
-  const announced = request.headers.get("content-length");
-  if (announced !== null) return Number(announced) > maxBodyBytes ? undefined : new Uint8Array(await request.arrayBuffer());
+  const announced = request.headers.get("content-length"); // the transport holds the body to it
+  if (Number(announced) > maxBodyBytes) return undefined;
+  try {
+    return announced === null ? await readUnannounced(request) : new Uint8Array(await request.arrayBuffer());
+  } catch {
+    return new Uint8Array();
+  }
+}
+
+async function readUnannounced(request: Request): Promise<Uint8Array | undefined> {
   const chunks: Uint8Array[] = [];
   let size = 0;
   for await (const chunk of request.body ?? []) {
