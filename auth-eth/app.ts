@@ -42,10 +42,8 @@ export function createApp(settings: AppSettings): App {
   app.use((c, next) => {
     const requestId = requestIdOf(c.req.header("x-request-id"));
     c.set("start", performance.now());
-    return log.within(requestId, async () => {
-      await next();
-      c.header("x-request-id", requestId);
-    });
+    c.header("x-request-id", requestId); // before the answer is made: afterwards it would be made twice
+    return log.within(requestId, next);
   });
   const slots = createSlots(settings.maxConcurrent, metrics.running);
   for (const kind of ["app", "kms"] as const) {
