@@ -56,7 +56,7 @@ export interface ExchangeAnswer {
 export interface Exchanger {
   /** A redirect is an answer like any other: the address that decides key release is the one that was configured. */
   exchange(endpoint: Endpoint, input: Exchange): Promise<ExchangeAnswer>;
-  /** Ends every socket; what still runs fails. */
+  /** Ends every socket: what still runs fails, and so does what comes after. */
   close(): void;
 }
 
@@ -66,16 +66,19 @@ export const defaultMaxSockets = 256;
 export function createExchanger({ maxSockets = defaultMaxSockets }: { maxSockets?: number } = {}): Exchanger {
   const kept = createAgents({ keepAlive: true, maxSockets, scheduling: "lifo" });
   const fresh = createAgents({ keepAlive: false, maxSockets });
+  let isClosed = false;
   return {
     async exchange(endpoint, input) {
+      if (isClosed) throw new ExchangeError("network");
       try {
         return await send(endpoint, input, kept);
       } catch (error) {
-        if (!(error instanceof StaleSocketError)) throw error;
+        if (!(error instanceof StaleSocketError) || isClosed) throw error;
         return await send(endpoint, input, fresh); // the other idle sockets may be as dead as this one
       }
     },
     close() {
+      isClosed = true;
       for (const agent of [kept.http, kept.https, fresh.http, fresh.https]) agent.destroy();
     },
   };
