@@ -4,8 +4,8 @@ import { createApp } from "./app.ts";
 import { createBackend, withoutSecrets } from "./backend.ts";
 import { ConfigError, loadConfig, loadDotEnv } from "./config.ts";
 import { createMetrics } from "./metrics.ts";
-import { createRequestLog } from "./request-log.ts";
-import { listen } from "./server.ts";
+import { createRequestLog, type Log } from "./request-log.ts";
+import { type Listener, listen } from "./server.ts";
 import { checkAtStart } from "./start-check.ts";
 
 const exit = { fault: 1, malformed: 2 };
@@ -13,6 +13,8 @@ const output = pino({ name: "auth-eth" }, pino.destination({ sync: true }));
 
 async function main(): Promise<void> {
   const log = createRequestLog(output);
+  let listener: Listener | undefined;
+  stopOnSignals(log, async () => listener?.close()); // first: a signal may come as soon as something is logged
   if (loadDotEnv()) log.info({}, "environment completed from .env");
   const { host, port, maxConcurrent, backend: settings } = loadConfig();
   log.info({ host, port, maxConcurrent, backend: withoutSecrets(settings) }, "settings");
@@ -20,16 +22,19 @@ async function main(): Promise<void> {
   const backend = createBackend(settings, { metrics, log });
   const boundary = await checkAtStart(backend.authority, settings);
   if (boundary !== undefined) log.warn({ boundary }, "not ready yet");
-  const listener = await listen(createApp({ ...backend, log, metrics, maxConcurrent }), host, port, backend.deadlineMs);
+  listener = await listen(createApp({ ...backend, log, metrics, maxConcurrent }), host, port, backend.deadlineMs);
+  log.info({ url: listener.url }, "listening");
+}
+
+function stopOnSignals(log: Log, close: () => Promise<void>): void {
   let isStopping = false;
   const stop = (signal: NodeJS.Signals) => {
     if (isStopping) process.exit(exit.fault);
     isStopping = true;
+    void close().then(() => process.exit(0));
     log.info({ signal }, "stopping");
-    void listener.close().then(() => process.exit(0));
   };
   process.on("SIGTERM", stop).on("SIGINT", stop);
-  log.info({ url: listener.url }, "listening"); // last: whoever reads it may send a signal at once
 }
 
 main().catch((error: unknown) => {

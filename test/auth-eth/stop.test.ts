@@ -63,6 +63,16 @@ test.each(["SIGTERM", "SIGINT"] as const)(
   },
 );
 
+test("a signal before it listens ends it too", async () => {
+  isHolding = true;
+  const { child, lineOf } = startProcess(env);
+  await lineOf("settings");
+  child.kill("SIGTERM");
+  await lineOf("stopping");
+  expect(await once(child, "exit")).toEqual([0, null]);
+  letGo();
+});
+
 test("a second signal ends it at once", async () => {
   const { child, lineOf } = startProcess(env);
   const { url } = await lineOf("listening");
