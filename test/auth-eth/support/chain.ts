@@ -15,7 +15,11 @@ export const oddApps = {
   withoutCode: { address: `0x${"ab".repeat(20)}`, code: "0x" },
 } as const satisfies Record<string, { address: Hex; code: string }>;
 
-export async function startChain() {
+/** Ours, or the contracts that were deployed before them: the same questions and answers without our gates and events. */
+export const generations = ["ours", "earlier"] as const;
+export type Generation = (typeof generations)[number];
+
+export async function startChain(generation: Generation = "ours") {
   const server = await hre.network.createServer(undefined, "127.0.0.1", 0);
   const { address, port } = await server.listen();
   const rpcUrl = `http://${address}:${port}`;
@@ -24,19 +28,25 @@ export async function startChain() {
   const [wallet] = await viem.getWalletClients();
   if (wallet === undefined) throw new Error("the chain has no account");
   const appImplementation = await viem.deployContract("AppAuth");
-  const implementation = await viem.deployContract("KmsAuth");
-  const initialize = encodeFunctionData({
-    abi: implementation.abi,
-    functionName: "initialize",
-    args: [wallet.account.address, appImplementation.address],
-  });
-  const proxy = await viem.deployContract("ERC1967Proxy", [implementation.address, initialize]);
-  const kmsAuth = await viem.getContractAt("KmsAuth", proxy.address);
+  const owner = wallet.account.address;
+
+  async function deployKmsAuth(): Promise<Hex> {
+    if (generation === "earlier") return (await viem.deployContract("DeployedKmsPolicy", [appImplementation.address])).address;
+    const { abi, address } = await viem.deployContract("KmsAuth");
+    const initialize = encodeFunctionData({ abi, functionName: "initialize", args: [owner, appImplementation.address] });
+    return (await viem.deployContract("ERC1967Proxy", [address, initialize])).address;
+  }
+  const kmsAuth = await viem.getContractAt("KmsAuth", await deployKmsAuth());
   const rpc = (method: string, params: unknown[]) => connection.provider.request({ method, params });
 
   async function createApp(options: { composeHash: Hex; requireTcb?: boolean; anyDevice?: boolean; device?: Hex }): Promise<Hex> {
     const { composeHash, requireTcb = false, anyDevice = true, device = zero32 } = options;
-    const args = [wallet?.account.address ?? "0x", false, requireTcb, anyDevice, device, composeHash] as const;
+    if (generation === "earlier") {
+      const app = await viem.deployContract("DeployedAppPolicy", [requireTcb, anyDevice, device, composeHash]);
+      await kmsAuth.write.registerApp([app.address]);
+      return app.address;
+    }
+    const args = [owner, false, requireTcb, anyDevice, device, composeHash] as const;
     const appId = (await kmsAuth.simulate.deployAndRegisterApp(args)).result;
     await kmsAuth.write.deployAndRegisterApp(args);
     return appId;
@@ -51,14 +61,14 @@ export async function startChain() {
     rpcUrl,
     chainId: 31_337,
     viem,
-    owner: wallet.account.address,
+    owner,
     kmsAuth,
     appImplementation: appImplementation.address,
     rpc,
     session: {
       reader: await viem.getPublicClient(),
       wallet,
-      sender: wallet.account.address,
+      sender: owner,
       network: "localhost",
       chainId: 31_337,
     },
