@@ -22,7 +22,8 @@ async function main(): Promise<void> {
   const backend = createBackend(settings, { metrics, log });
   const boundary = await checkAtStart(backend.authority, settings);
   if (boundary !== undefined) log.warn({ boundary }, "not ready yet");
-  listener = await listen(createApp({ ...backend, log, metrics, maxConcurrent }), host, port, backend.deadlineMs);
+  const app = createApp({ ...backend, log, metrics, maxConcurrent });
+  listener = await listen(app, host, port, { deadlineMs: backend.deadlineMs, maxConcurrent });
   log.info({ url: listener.url }, "listening");
 }
 

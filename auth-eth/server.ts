@@ -5,7 +5,9 @@ import { createAdaptorServer } from "@hono/node-server";
 import type { App } from "./app.ts";
 
 const limits = {
-  maxConnections: 1024,
+  minConnections: 1024,
+  /** For the fast refusals, and for the routes that take no place. */
+  connectionsPerPlace: 4,
   headersTimeoutMs: 5_000,
   requestTimeoutMs: 10_000,
   keepAliveTimeoutMs: 30_000,
@@ -19,8 +21,18 @@ export interface Listener {
   close(): Promise<void>;
 }
 
-/** Running requests get the deadline of a decision to end in. */
-export async function listen(app: Pick<App, "fetch">, host: string, port: number, deadlineMs = 5_000): Promise<Listener> {
+export interface ListenLimits {
+  /** Of a decision: running requests get it to end in. */
+  readonly deadlineMs?: number | undefined;
+  readonly maxConcurrent?: number;
+}
+
+export async function listen(
+  app: Pick<App, "fetch">,
+  host: string,
+  port: number,
+  { deadlineMs = 5_000, maxConcurrent = 0 }: ListenLimits = {},
+): Promise<Listener> {
   let isStopping = false;
   const server = createAdaptorServer({
     async fetch(...request) {
@@ -38,7 +50,7 @@ export async function listen(app: Pick<App, "fetch">, host: string, port: number
       connectionsCheckingInterval: 1_000,
     },
   }) as ReturnType<typeof createServer>; // the adaptor returns what createServer made
-  server.maxConnections = limits.maxConnections;
+  server.maxConnections = Math.max(limits.minConnections, limits.connectionsPerPlace * maxConcurrent);
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
     server.listen(port, host, resolve);

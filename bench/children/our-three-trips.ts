@@ -47,4 +47,4 @@ const app = createApp({
   maxConcurrent: 256,
 });
 endWithParent();
-announce((await listen(app, "127.0.0.1", 0, 5_000)).url);
+announce((await listen(app, "127.0.0.1", 0)).url);
