@@ -10,11 +10,11 @@ import {IRefusals} from "./IRefusals.sol";
 interface IHardening is IRefusals {
     /// @notice The switches; each is the bit of its position, the first being 1. An app has the first two.
     /// @dev `StrictChanges`: zero and oversized input is refused, a change that changes nothing emits nothing, initial flags and every
-    ///      other change are audited; root keys and their evidence follow `CheckRootKeys` alone. `KeepOwner`: ownership cannot be renounced. `CheckRootKeys`: root keys must be bound by the
-    ///      evidence published with them, which is kept as contract code. `FactoryOnly`: apps are registered by the factory or by the
-    ///      owner. `CheckContracts`: app contracts and implementations must have code and the right interfaces. `BoundedAppCalls`:
-    ///      an app contract gets limited gas and return space, and its failure is a denial, not a revert. `StrictApps`: the factory
-    ///      makes strict apps.
+    ///      other change are audited; root keys and their evidence follow `CheckRootKeys` alone. `KeepOwner`: ownership cannot be
+    ///      renounced. `CheckRootKeys`: root keys must be bound by the evidence published with them, which is kept as contract code.
+    ///      `FactoryOnly`: apps are registered by the factory or by the owner. `CheckContracts`: app contracts and implementations
+    ///      must have code and the right interfaces. `BoundedAppCalls`: an app contract gets limited gas and return space, and its
+    ///      failure is a denial, not a revert. `StrictApps`: the factory makes strict apps.
     enum Switch {
         StrictChanges,
         KeepOwner,
