@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { decisionSchema } from "../../auth-eth/api.ts";
 import { maxBodyBytes } from "../../auth-eth/request-body.ts";
 import { type Ask, ask } from "../support/http-client.ts";
-import { hashOf, oddApps, startChain, type TestChain } from "./support/chain.ts";
+import { type Generation, generations, hashOf, oddApps, startChain, type TestChain } from "./support/chain.ts";
 import { invalid, startWebhook, unavailable, withoutAdded } from "./support/webhook.ts";
 
 const gatewayAppId = "gateway-app";
@@ -23,8 +23,8 @@ const broken = createServer((_request, response) => void response.writeHead(500)
 /** One connection for all rows: none may spoil it for the next. */
 const agent = new Agent({ keepAlive: true, maxSockets: 1 });
 
-beforeAll(async () => {
-  chain = await startChain();
+async function start(generation: Generation): Promise<void> {
+  chain = await startChain(generation);
   const { write, address } = chain.kmsAuth;
   await write.addKmsAggregatedMr([hashOf("1")]);
   await write.addOsImageHash([hashOf("2")]);
@@ -32,7 +32,6 @@ beforeAll(async () => {
   await write.setGatewayAppId([gatewayAppId]);
   appId = strip(await chain.createApp({ composeHash: hashOf("c") })).toLowerCase();
   await chain.placeOddApps();
-  await new Promise<void>((resolve) => broken.listen(0, "127.0.0.1", resolve));
   const good = { ETH_RPC_URL: chain.rpcUrl, KMS_CONTRACT_ADDR: address };
   const environments: Record<string, Record<string, string>> = {
     nothing: {},
@@ -42,12 +41,15 @@ beforeAll(async () => {
     "the wrong chain": { ETH_CHAIN_ID: "1" },
   };
   for (const [name, env] of Object.entries(environments)) webhooks.set(name, await startWebhook({ ...good, ...env }));
-});
-afterAll(async () => {
-  agent.destroy();
+}
+async function stop(): Promise<void> {
   for (const webhook of webhooks.values()) await webhook.close();
-  broken.close();
   await chain.close();
+}
+beforeAll(() => new Promise<void>((resolve) => broken.listen(0, "127.0.0.1", resolve)));
+afterAll(() => {
+  agent.destroy();
+  broken.close();
 });
 
 const send = (path: string, request: Ask, wrong = "nothing") => ask(webhooks.get(wrong)?.url ?? "", path, { agent, ...request });
@@ -153,88 +155,93 @@ const rows: Row[] = [
   ["an unknown member nested 50,000 deep", () => inserted(`"a":${"[".repeat(50_000)}${"]".repeat(50_000)}`), 200, allowed],
 ];
 
-describe("POST /bootAuth/app", () => {
-  test.each(rows)("%s", async (_name, body, status, answer, headers = json) => {
-    const given = await send("/bootAuth/app", { method: "POST", headers, body: body() });
-    expect({ status: given.status, json: withoutAdded(JSON.parse(given.text)) }).toEqual({ status, json: answer });
-    expect(given.headers["content-type"]).toBe("application/json");
-    expect((await send("/bootAuth/app", { method: "POST", headers: json, body: boot() })).status).toBe(200);
-  });
-});
+describe.each(generations)("before the contracts %s", (generation) => {
+  beforeAll(() => start(generation));
+  afterAll(stop);
 
-describe("an outage", () => {
-  const outages = [
-    ["an RPC that is down", "unavailable.rpc-network"],
-    ["an RPC that answers 500", "unavailable.rpc-status"],
-    ["no contract", expect.stringMatching(/^unavailable\.(contract-answer|no-contract)$/)],
-    ["the wrong chain", "unavailable.chain-id"],
-  ] as const;
-  test.each(outages)("with %s says so in its code, and in the protocol's words", async (wrong, code) => {
-    for (const kind of ["app", "kms"]) {
-      const { status, text } = await send(`/bootAuth/${kind}`, { method: "POST", headers: json, body: boot() }, wrong);
-      expect([status, withoutAdded(JSON.parse(text))]).toEqual([200, unavailable]);
-      expect(decisionSchema.parse(JSON.parse(text)).code).toEqual(code);
-    }
-    const { status, text } = await send("/", {}, wrong);
-    expect([status, JSON.parse(text)]).toEqual([500, backendError]);
-    const ready = await send("/ready", {}, wrong);
-    expect([ready.status, JSON.parse(ready.text)]).toEqual([503, { status: "unavailable", code }]);
-    expect((await send("/health", {}, wrong)).status).toBe(200);
-  });
-});
-
-describe("routes", () => {
-  test.each([
-    ["GET", "/bootAuth/app"],
-    ["PUT", "/bootAuth/app"],
-    ["DELETE", "/bootAuth/kms"],
-    ["OPTIONS", "/bootAuth/app"],
-    ["POST", "/bootAuth/app/"],
-    ["POST", "//bootAuth/app"],
-    ["POST", "/bootauth/app"],
-    ["POST", "/bootAuth/other"],
-    ["POST", "/bootAuth"],
-    ["POST", "/"],
-    ["POST", "/health"],
-    ["GET", "/other"],
-    ["GET", "/metrics/"],
-  ])("does not know %s %s", async (method, path) => {
-    const { status, text } = await send(path, { method, ...(method.startsWith("P") && { headers: json, body: boot() }) });
-    expect([status, JSON.parse(text)]).toEqual([404, notFound]);
+  describe("POST /bootAuth/app", () => {
+    test.each(rows)("%s", async (_name, body, status, answer, headers = json) => {
+      const given = await send("/bootAuth/app", { method: "POST", headers, body: body() });
+      expect({ status: given.status, json: withoutAdded(JSON.parse(given.text)) }).toEqual({ status, json: answer });
+      expect(given.headers["content-type"]).toBe("application/json");
+      expect((await send("/bootAuth/app", { method: "POST", headers: json, body: boot() })).status).toBe(200);
+    });
   });
 
-  test("answers GET / with the chain's values, and HEAD / with its headers alone", async () => {
-    const implementation = await chain.kmsAuth.read.appImplementation();
-    const { status, headers, text } = await send("/", {});
-    expect([status, JSON.parse(text)]).toEqual([
-      200,
-      {
-        status: "ok",
-        kmsContractAddr: chain.kmsAuth.address,
-        ethRpcUrl: chain.rpcUrl,
-        gatewayAppId,
-        chainId: chain.chainId,
-        appImplementation: implementation,
-        appAuthImplementation: implementation,
-        kmsInfo: null,
-      },
-    ]);
-    const head = await send("/", { method: "HEAD" });
-    expect([head.status, head.text, head.headers["content-type"]]).toEqual([200, "", headers["content-type"]]);
+  describe("an outage", () => {
+    const outages = [
+      ["an RPC that is down", "unavailable.rpc-network"],
+      ["an RPC that answers 500", "unavailable.rpc-status"],
+      ["no contract", expect.stringMatching(/^unavailable\.(contract-answer|no-contract)$/)],
+      ["the wrong chain", "unavailable.chain-id"],
+    ] as const;
+    test.each(outages)("with %s says so in its code, and in the protocol's words", async (wrong, code) => {
+      for (const kind of ["app", "kms"]) {
+        const { status, text } = await send(`/bootAuth/${kind}`, { method: "POST", headers: json, body: boot() }, wrong);
+        expect([status, withoutAdded(JSON.parse(text))]).toEqual([200, unavailable]);
+        expect(decisionSchema.parse(JSON.parse(text)).code).toEqual(code);
+      }
+      const { status, text } = await send("/", {}, wrong);
+      expect([status, JSON.parse(text)]).toEqual([500, backendError]);
+      const ready = await send("/ready", {}, wrong);
+      expect([ready.status, JSON.parse(ready.text)]).toEqual([503, { status: "unavailable", code }]);
+      expect((await send("/health", {}, wrong)).status).toBe(200);
+    });
   });
 
-  test("carries the keys once they are on the chain", async () => {
-    await chain.kmsAuth.write.setKmsInfo([{ k256Pubkey: "0x02AA", caPubkey: "0x3059", quote: "0x", eventlog: "0x" }]);
-    expect(JSON.parse((await send("/", {})).text)).toMatchObject({ kmsInfo: { k256Pubkey: "02aa", caPubkey: "3059" } });
-  });
+  describe("routes", () => {
+    test.each([
+      ["GET", "/bootAuth/app"],
+      ["PUT", "/bootAuth/app"],
+      ["DELETE", "/bootAuth/kms"],
+      ["OPTIONS", "/bootAuth/app"],
+      ["POST", "/bootAuth/app/"],
+      ["POST", "//bootAuth/app"],
+      ["POST", "/bootauth/app"],
+      ["POST", "/bootAuth/other"],
+      ["POST", "/bootAuth"],
+      ["POST", "/"],
+      ["POST", "/health"],
+      ["GET", "/other"],
+      ["GET", "/metrics/"],
+    ])("does not know %s %s", async (method, path) => {
+      const { status, text } = await send(path, { method, ...(method.startsWith("P") && { headers: json, body: boot() }) });
+      expect([status, JSON.parse(text)]).toEqual([404, notFound]);
+    });
 
-  test("is ready, and says at which block", async () => {
-    const { number } = (await chain.rpc("eth_getBlockByNumber", ["latest", false])) as { number: string };
-    const { status, text } = await send("/ready", {});
-    expect([status, JSON.parse(text)]).toEqual([
-      200,
-      { status: "ready", block: expect.objectContaining({ number: Number(number) }) },
-    ]);
+    test("answers GET / with the chain's values, and HEAD / with its headers alone", async () => {
+      const implementation = await chain.kmsAuth.read.appImplementation();
+      const { status, headers, text } = await send("/", {});
+      expect([status, JSON.parse(text)]).toEqual([
+        200,
+        {
+          status: "ok",
+          kmsContractAddr: chain.kmsAuth.address,
+          ethRpcUrl: chain.rpcUrl,
+          gatewayAppId,
+          chainId: chain.chainId,
+          appImplementation: implementation,
+          appAuthImplementation: implementation,
+          kmsInfo: null,
+        },
+      ]);
+      const head = await send("/", { method: "HEAD" });
+      expect([head.status, head.text, head.headers["content-type"]]).toEqual([200, "", headers["content-type"]]);
+    });
+
+    test("carries the keys once they are on the chain", async () => {
+      await chain.kmsAuth.write.setKmsInfo([{ k256Pubkey: "0x02AA", caPubkey: "0x3059", quote: "0x", eventlog: "0x" }]);
+      expect(JSON.parse((await send("/", {})).text)).toMatchObject({ kmsInfo: { k256Pubkey: "02aa", caPubkey: "3059" } });
+    });
+
+    test("is ready, and says at which block", async () => {
+      const { number } = (await chain.rpc("eth_getBlockByNumber", ["latest", false])) as { number: string };
+      const { status, text } = await send("/ready", {});
+      expect([status, JSON.parse(text)]).toEqual([
+        200,
+        { status: "ready", block: expect.objectContaining({ number: Number(number) }) },
+      ]);
+    });
   });
 });
 
