@@ -47,8 +47,12 @@ export async function startRpcStub(chainUrl: string) {
       });
       return (await answer.json()) as RpcAnswer[];
     };
-    if (stub.fault) await stub.fault(calls, response, forward);
-    else response.end(JSON.stringify(await forward()));
+    try {
+      if (stub.fault) await stub.fault(calls, response, forward);
+      else response.end(JSON.stringify(await forward()));
+    } catch {
+      response.destroy(); // a slow answer may come when the chain is gone already
+    }
   });
   server.on("connection", (socket) => {
     stub.connections += 1;
