@@ -1,5 +1,5 @@
 /** Asks KmsAuth for a decision: policy answer and gateway id at one block of the right chain, within one deadline. */
-import { decodeFunctionResult, encodeFunctionData, type Hex, parseAbi } from "viem";
+import { decodeFunctionResult, encodeFunctionData, type Hex, parseAbi, prepareEncodeFunctionData } from "viem";
 import { type BlockReference, type BootInfoMessage, type BootKind, boundedReason, type Decision } from "./api.ts";
 import { type AgreedReads, type BlockReader, type BlockReaderSettings, createBlockReader } from "./block-reader.ts";
 import { absentIdentityReason, toAppBootInfo } from "./boot-info.ts";
@@ -14,6 +14,11 @@ const abi = parseAbi([
   "function appImplementation() view returns (address)",
   "function kmsInfo() view returns (bytes k256Pubkey, bytes caPubkey, bytes quote, bytes eventlog)",
 ]);
+
+/** Made once: viem hashes a function's signature for every encoding, a fifth of what a decision costs outside its sockets. */
+const gatewayCall = encodeFunctionData({ abi, functionName: "gatewayAppId" });
+const appPolicy = prepareEncodeFunctionData({ abi, functionName: "isAppAllowed" });
+const kmsPolicy = prepareEncodeFunctionData({ abi, functionName: "isKmsAllowed" });
 
 export interface Deployment {
   readonly gatewayAppId: string;
@@ -35,15 +40,16 @@ export function createAuthority(settings: BlockReaderSettings): Authority {
   return {
     decide: (kind, boot) => decide(reader, kind, boot),
     deployment: () => describe(reader),
-    ready: () => reader.read([encodeFunctionData({ abi, functionName: "gatewayAppId" })], readyAt),
+    ready: () => reader.read([gatewayCall], readyAt),
   };
 }
 
 function decide(reader: BlockReader, kind: BootKind, boot: BootInfoMessage): Promise<Decision> {
   const functionName = kind === "app" ? "isAppAllowed" : "isKmsAllowed";
+  const args = [toAppBootInfo(boot)] as const;
   const calls = [
-    encodeFunctionData({ abi, functionName: "gatewayAppId" }), // first: a policy that burns all gas leaves it none
-    encodeFunctionData({ abi, functionName, args: [toAppBootInfo(boot)] }),
+    gatewayCall, // first: a policy that burns all gas leaves it none
+    kind === "app" ? encodeFunctionData({ ...appPolicy, args }) : encodeFunctionData({ ...kmsPolicy, args }),
   ];
   return reader.read(calls, ({ block, results: [gateway, policy] }) => {
     const gatewayAppId = decoded(gateway, (data) => decodeFunctionResult({ abi, functionName: "gatewayAppId", data }));
