@@ -64,6 +64,7 @@ export function createApp(settings: AppSettings): App {
     const release = slots.take();
     if (release === undefined) {
       metrics.overloaded("info");
+      log.warn({ route: "info", code: "unavailable.overloaded" }, "refused");
       return c.json(backendError, 503);
     }
     try {

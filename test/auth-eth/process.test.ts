@@ -12,6 +12,9 @@ test("says where it listens, answers without a chain, and ends on SIGTERM", asyn
   expect(line.url).toMatch(/^http:\/\/127\.0\.0\.1:\d+$/);
   expect(await (await fetch(`${line.url}/health`)).json()).toEqual({ status: "ok" });
   expect((await fetch(line.url)).status).toBe(500);
+  const metrics = await (await fetch(`${line.url}/metrics`)).text();
+  expect(metrics).toMatch(/^auth_eth_rpc_seconds_count\{endpoint="127\.0\.0\.1:1",outcome="rpc-network"\} [1-9]/m);
+  expect(metrics).not.toContain("s3cret");
   child.kill("SIGTERM");
   expect(await once(child, "exit")).toEqual([0, null]);
 });
