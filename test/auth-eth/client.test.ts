@@ -1,7 +1,7 @@
 /** The client that the KMS uses: strict about what it accepts, bounded in time and size. */
 import { createServer, type IncomingMessage, type RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type BootRequest, createAuthClient } from "../../auth-eth/api.ts";
 import { bodyOf } from "./support/webhook.ts";
 
@@ -93,4 +93,49 @@ test("quotes at most 512 bytes of a refusal", async () => {
   answer = (_request, response) => void response.writeHead(400).end("x".repeat(2000));
   const message = `auth api ${url}/bootAuth/app returned 400: ${"x".repeat(512)}`;
   await expect(createAuthClient({ url, deadlineMs: 300 }).boot("app", request)).rejects.toHaveProperty("message", message);
+});
+
+describe("a connection that fails before an answer", () => {
+  let asked = 0;
+  const failing = (count: number, fail: RequestListener): RequestListener => {
+    asked = 0;
+    return (incoming, response) => void (++asked <= count ? fail(incoming, response) : json(good)(incoming, response));
+  };
+  const end: RequestListener = (_request, response) => void response.destroy();
+  const half: RequestListener = (_request, response) =>
+    void response.writeHead(200, { "content-length": "99" }).write("{", () => response.destroy());
+
+  test("is tried once more", async () => {
+    answer = failing(1, end);
+    expect(await createAuthClient({ url, deadlineMs: 2_000 }).boot("app", request)).toEqual(good);
+    expect(asked).toBe(2);
+  });
+
+  test.each<[string, number, RequestListener, number, number, string]>([
+    ["fails again", 2, end, 2_000, 2, "network"],
+    ["has no time left", 1, end, 100, 1, "network"],
+    ["failed within the answer", 1, half, 2_000, 1, "network"],
+    ["answered with a failure", 1, json(good, 503), 2_000, 1, "status"],
+    ["answered nonsense", 1, json("nonsense"), 2_000, 1, "decode"],
+    ["was silent", 1, () => undefined, 300, 1, "timeout"],
+  ])("is not tried again where it %s", async (_name, count, fail, deadlineMs, times, kind) => {
+    answer = failing(count, fail);
+    const start = performance.now();
+    await expect(createAuthClient({ url, deadlineMs }).boot("app", request)).rejects.toMatchObject({ kind });
+    expect(asked).toBe(times);
+    expect(performance.now() - start).toBeLessThan(deadlineMs + 500);
+  });
+});
+
+test("keeps its socket between calls, and ends it when closed", async () => {
+  answer = json(good);
+  const connections = () => new Promise((resolve) => server.getConnections((_error, count) => resolve(count)));
+  server.closeIdleConnections();
+  await expect.poll(connections).toBe(0);
+  const client = createAuthClient({ url, deadlineMs: 1_000 });
+  for (let call = 0; call < 3; call++) await client.boot("app", request);
+  expect(await connections()).toBe(1);
+  client.close();
+  await expect.poll(connections).toBe(0);
+  await expect(client.boot("app", request)).rejects.toMatchObject({ kind: "network" });
 });

@@ -3,6 +3,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { patienceShare } from "../../auth-eth/quorum.ts";
 import { generations, hashOf, startChain, type TestChain } from "./support/chain.ts";
 import {
+  ahead,
   answering,
   changed,
   changedHeader,
@@ -59,6 +60,8 @@ const plusBlocks = (blocks: number) => changedHeader(({ number }) => ({ number: 
 const lies: [name: string, fault: Fault][] = [
   ["in the number of the block", plusBlocks(1)],
   ["with a block far ahead", plusBlocks(1_000_000)],
+  ["with a block far ahead that its reads confirm", ahead(1_000_000)],
+  ["with a block of before that its reads confirm", ahead(-2)],
   ["in the hash of the block", changedHeader(() => ({ hash: hashOf("e") }))],
   ["in the parent of the block", changedHeader(() => ({ parentHash: hashOf("d") }))],
   ["in the time of the block", changedHeader(({ timestamp }) => ({ timestamp: `0x${(Number(timestamp) + 1).toString(16)}` }))],

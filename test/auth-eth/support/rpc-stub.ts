@@ -101,6 +101,17 @@ export const changedWord = (index: number): Fault =>
     return given.slice(0, at) + (Number.parseInt(given.charAt(at), 16) ^ 1).toString(16) + given.slice(at + 1);
   });
 
+/** A lie that the program's own words confirm: header and reads agree on a block that nobody has. */
+export const ahead = (blocks: number): Fault => {
+  const moved = (number: string) => `0x${(Number(number) + blocks).toString(16)}`;
+  return changed((given, { method }) => {
+    if (method === "eth_getBlockByNumber") return { ...(given as object), number: moved((given as { number: string }).number) };
+    if (method !== "eth_call" || typeof given !== "string") return given;
+    const number = (Number.parseInt(given.slice(2, 66), 16) + blocks).toString(16).padStart(64, "0");
+    return `0x${number}${given.slice(66)}`;
+  });
+};
+
 /** What an honest endpoint that is so many blocks behind answers. */
 export const lagging = (blocks: number): Fault => {
   return async (calls, response, forward) => {
@@ -112,6 +123,18 @@ export const lagging = (blocks: number): Fault => {
     const answers = await forward(calls.map((call) => ({ ...call, params: call.params.map(own) })));
     const ahead = new Set(calls.filter(isAhead).map(({ id }) => id));
     response.end(JSON.stringify(answers.map((answer) => (ahead.has(answer.id) ? { id: answer.id, result: null } : answer))));
+  };
+};
+
+/** Serves each tag from a block of its own: so many behind the chain's head, which is all that the embedded chain has. */
+export const tagged = (behind: { readonly [tag: string]: number }): Fault => {
+  return async (calls, response, forward) => {
+    const [head] = await forward([{ id: 0, method: "eth_blockNumber", params: [] }]);
+    const blockOf = (p: unknown) => {
+      const blocks = typeof p === "string" ? behind[p] : undefined;
+      return blocks === undefined ? p : `0x${(Number(head?.result) - blocks).toString(16)}`;
+    };
+    response.end(JSON.stringify(await forward(calls.map((call) => ({ ...call, params: call.params.map(blockOf) })))));
   };
 };
 
