@@ -15,7 +15,7 @@ import { UnavailableError } from "./chain-rpc.ts";
 import { pageHeaders, renderPage } from "./docs-page.ts";
 import type { Metrics } from "./metrics.ts";
 import { createDocument } from "./openapi.ts";
-import { readBody } from "./request-body.ts";
+import { createBodyReader } from "./request-body.ts";
 import { type RequestLog, requestIdOf } from "./request-log.ts";
 import { createSlots, sharedWhileRunning } from "./slots.ts";
 
@@ -46,11 +46,14 @@ export function createApp(settings: AppSettings): App {
     return log.within(requestId, next);
   });
   const slots = createSlots(settings.maxConcurrent, metrics.running);
+  const bodies = createBodyReader();
   for (const kind of ["app", "kms"] as const) {
     app.post(`/bootAuth/${kind}`, async (c) => {
-      const body = await readBody(c.req.raw);
+      const body = await bodies.read(c.req.raw);
       // What is left of it is never read, so the connection cannot carry another request
-      if (body === undefined) return c.json(refused(settings, c, kind, invalidRequest), 413, { connection: "close" });
+      const end = { connection: "close" };
+      if (body === "too-large") return c.json(refused(settings, c, kind, invalidRequest), 413, end);
+      if (body === "overloaded") return c.json(refused(settings, c, kind, backendUnavailable("overloaded")), 503, end);
       const boot = jsonType.test(c.req.header("content-type") ?? "") ? parseBoot(body) : undefined;
       if (boot === undefined) return c.json(refused(settings, c, kind, invalidRequest), 400);
       const release = slots.take();

@@ -86,8 +86,11 @@ export async function startAuth({ components, ports }: Launch, chain: { rpcUrl: 
     ETH_FINALITY_CONFIRMATIONS: "0",
     KMS_CONTRACT_ADDR: chain.kmsAuth,
   };
-  return urlOf(await components.start({ name: "auth-eth", args: [program("auth-eth/main.ts")], env }).listening());
+  return urlOf(await components.start({ name: "auth-eth", args: [...heapFlags, program("auth-eth/main.ts")], env }).listening());
 }
+
+/** What holds the webhook within 150 MiB; docs/auth-eth.md has the figures. */
+const heapFlags = ["--max-old-space-size=64", "--max-semi-space-size=8"];
 
 export interface StartedKms {
   readonly component: Component;

@@ -1,6 +1,8 @@
 /** What operators see of a running webhook: metrics, health, readiness, pages, request ids; under full load too. */
+import { connect, type Socket } from "node:net";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { maxReasonLength } from "../../auth-eth/api.ts";
+import { maxBodyBytes } from "../../auth-eth/request-body.ts";
 import { type Answer, ask } from "../support/http-client.ts";
 import { allowing, block, bootBody, denying, failing, held, startSurface } from "./support/surface.ts";
 
@@ -86,6 +88,27 @@ describe("with all places taken", () => {
     expect(JSON.stringify(surface.lines)).not.toContain("foresaw");
   });
 });
+
+test("bodies that are being read are bounded together, and the room comes back", async () => {
+  const slow = Array.from({ length: 32 }, () => unfinished(surface.url, maxBodyBytes));
+  try {
+    await expect.poll(async () => (await boot()).status).toBe(503);
+    expect(JSON.parse((await boot()).text)).toMatchObject({ isAllowed: false, code: "unavailable.overloaded" });
+    expect((await get("/health")).status).toBe(200);
+  } finally {
+    for (const socket of slow) socket.destroy();
+  }
+  await expect.poll(async () => (await boot()).status).toBe(200);
+});
+
+/** A request that announces a body and never finishes it. */
+function unfinished(url: string, length: number): Socket {
+  const { hostname, port } = new URL(url);
+  const socket = connect(Number(port), hostname);
+  socket.on("error", () => undefined);
+  socket.write(`POST /bootAuth/app HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: ${length}\r\n\r\n{`);
+  return socket;
+}
 
 test("many who ask for readiness cause one check at a time", async () => {
   const { authority, arrived, release } = held(denying);
