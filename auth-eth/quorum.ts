@@ -2,13 +2,15 @@
 import type { Boundary } from "./api.ts";
 import { UnavailableError } from "./chain-rpc.ts";
 import type { Reads } from "./endpoint-reader.ts";
-import { isUnheard, type Outcome, outcomeOf, storyOf, type Trip, type Vote } from "./tally.ts";
+import { isUnheard, type Outcome, outcomeOf, type Patience, storyOf, type Trip, type Vote } from "./tally.ts";
 
 /**
  * The share of the deadline that a few late endpoints may cost: before the second trip, and again before a lower block is settled
  * for. After the decision they have it once more, to end in peace, so that their sockets serve again.
  */
 export const patienceShare = 1 / 20;
+/** Until when the late are waited for if a block is to be settled for that is well behind what its own voters named. */
+const holdUpShare = 1 / 2;
 
 export interface Poll {
   /** One for each endpoint. Without a number it reads at the block that its settings name; `end` is the deadline. */
@@ -27,7 +29,6 @@ export function agree(poll: Poll): Promise<Reads> {
 class Count {
   readonly #poll: Poll;
   readonly #end: number;
-  readonly #patienceMs: number;
   readonly #controller = new AbortController();
   readonly #result = Promise.withResolvers<Reads>();
   readonly #votes: Vote[] = [];
@@ -35,14 +36,14 @@ class Count {
   readonly #running = new Set<Trip>();
   #candidates: readonly number[] | undefined;
   #deadline: NodeJS.Timeout | undefined;
-  #patience: NodeJS.Timeout | undefined;
+  #patience: Patience = "full";
+  readonly #timers = new Map<Patience, NodeJS.Timeout>();
   #isDone = false;
   #agreed: Vote | undefined;
 
   constructor(poll: Poll) {
     this.#poll = poll;
     this.#end = performance.now() + poll.deadlineMs;
-    this.#patienceMs = poll.deadlineMs * patienceShare;
   }
 
   run(): Promise<Reads> {
@@ -77,24 +78,46 @@ class Count {
     for (const at of this.#candidates ?? []) void this.#ask(voter, at);
   }
 
-  /** With patience at first; where impatience would act already, a timer gives it its turn. */
-  #settle(isPatient = true): void {
+  #settle(): void {
     if (this.#isDone) return;
-    const tally = {
-      quorum: this.#poll.quorum,
-      votes: this.#votes,
-      failures: this.#failures,
-      running: this.#running,
-      candidates: this.#candidates,
-    };
-    const outcome = outcomeOf(tally, isPatient);
+    const outcome = this.#outcome(this.#patience);
     if (outcome) this.#act(outcome);
-    else if (isPatient && outcomeOf(tally, false)) this.#patience ??= setTimeout(() => this.#settle(false), this.#patienceMs);
+    else this.#growImpatient();
+  }
+
+  /** Where less patience would act already, a timer takes it away. */
+  #growImpatient(): void {
+    const lower = lowerThan(this.#patience).find((patience) => this.#outcome(patience) !== undefined);
+    if (lower === undefined || this.#timers.has(lower)) return;
+    const lose = () => {
+      this.#patience = lower;
+      this.#settle();
+    };
+    this.#timers.set(lower, setTimeout(lose, lower === "short" ? this.#shareMs(patienceShare) : this.#holdUpMs()));
+  }
+
+  #outcome(patience: Patience): Outcome | undefined {
+    const { quorum } = this.#poll;
+    const [votes, failures, running, candidates] = [this.#votes, this.#failures, this.#running, this.#candidates];
+    return outcomeOf({ quorum, votes, failures, running, candidates }, patience);
+  }
+
+  #shareMs(share: number): number {
+    return this.#poll.deadlineMs * share;
+  }
+
+  #holdUpMs(): number {
+    return Math.max(this.#shareMs(patienceShare), this.#end - this.#shareMs(holdUpShare) - performance.now());
+  }
+
+  #calm(): void {
+    this.#timers.forEach(clearTimeout);
+    this.#timers.clear();
+    this.#patience = "full";
   }
 
   #act(outcome: Outcome): void {
-    clearTimeout(this.#patience);
-    this.#patience = undefined;
+    this.#calm();
     if (outcome.kind === "second-trip") {
       this.#candidates = outcome.candidates;
       for (const { voter } of [...this.#votes]) this.#askAgain(voter);
@@ -115,7 +138,7 @@ class Count {
     this.#isDone = true;
     clearTimeout(this.#deadline);
     if (this.#running.size === 0) return;
-    const ms = Math.max(0, Math.min(this.#patienceMs, this.#end - performance.now()));
+    const ms = Math.max(0, Math.min(this.#shareMs(patienceShare), this.#end - performance.now()));
     setTimeout(() => this.#controller.abort(), ms).unref();
   }
 
@@ -123,4 +146,9 @@ class Count {
     const isSameBlock = reads.header.number === this.#agreed?.reads.header.number;
     if (isSameBlock && story !== this.#agreed?.story) this.#poll.dissent(voter, "quorum");
   }
+}
+
+function lowerThan(patience: Patience): readonly Patience[] {
+  const levels: readonly Patience[] = ["full", "short", "none"];
+  return levels.slice(levels.indexOf(patience) + 1);
 }

@@ -35,36 +35,55 @@ export function storyOf({ chainId, header, results }: Reads): string {
   return JSON.stringify([chainId, number, hash, parentHash, timestamp, results]);
 }
 
-/** What follows from the tally, or undefined while it pays to wait. Impatience acts as soon as waiting is no longer needed. */
-export function outcomeOf(tally: Tally, isPatient: boolean): Outcome | undefined {
-  return tally.candidates === undefined ? afterFirstTrip(tally, isPatient) : afterSecondTrip(tally, tally.candidates, isPatient);
+/** How much is still waited for: everybody who could change the outcome for the better, only what guards against a hold-up, nobody. */
+export type Patience = "full" | "short" | "none";
+
+/** A block of the main network, and a little. */
+const closeSeconds = 15;
+
+/** What follows from the tally, or undefined while it pays to wait. */
+export function outcomeOf(tally: Tally, patience: Patience): Outcome | undefined {
+  return tally.candidates === undefined ? afterFirstTrip(tally, patience) : afterSecondTrip(tally, tally.candidates, patience);
 }
 
-function afterFirstTrip(tally: Tally, isPatient: boolean): Outcome | undefined {
-  const { quorum, votes } = tally;
-  const agreed = agreedAmong(votes, quorum);
-  if (agreed) return agreed;
-  const mayYetAgree = canAgree(tally, votes);
-  if (votes.length >= quorum && !(isPatient && mayYetAgree)) {
+function afterFirstTrip(tally: Tally, patience: Patience): Outcome | undefined {
+  const { quorum, votes, running } = tally;
+  const vote = agreedAmong(votes, quorum);
+  if (vote) return { kind: "agreed", vote };
+  if (votes.length >= quorum && !(patience === "full" && canAgree(tally, votes))) {
     return { kind: "second-trip", candidates: candidatesOf(votes, quorum) };
   }
-  const isHopeful = tally.running.size > 0 && (votes.length + tally.running.size >= quorum || canAgreeOnFailure(tally));
+  const isHopeful = running.size > 0 && (votes.length + running.size >= quorum || canAgreeOnFailure(tally));
   return isHopeful ? undefined : { kind: "failed", boundary: boundaryOf(tally) };
 }
 
-/** The highest candidate wins: a lower one only when those above it cannot any more, or patience ends. */
-function afterSecondTrip(tally: Tally, candidates: readonly number[], isPatient: boolean): Outcome | undefined {
-  const votesAt = (number: number) => tally.votes.filter(({ reads }) => reads.header.number === number);
-  for (const number of candidates) {
-    const votes = votesAt(number);
-    const agreed = agreedAmong(votes, tally.quorum);
-    if (agreed) return agreed;
-    if (isPatient && canAgree(tally, votes, number)) return undefined;
+/** The highest block that enough agree on, be it a candidate or one that late endpoints named alike. */
+function afterSecondTrip(tally: Tally, candidates: readonly number[], patience: Patience): Outcome | undefined {
+  const { votes, running, quorum } = tally;
+  const isOpen = (number: number) => canAgree(tally, votesAt(votes, number), number);
+  const vote = agreedAmong(votes, quorum);
+  if (vote === undefined) {
+    const isHopeful = running.size > 0 && candidates.some(isOpen);
+    return isHopeful ? undefined : { kind: "failed", boundary: boundaryOf(tally) };
   }
-  const agreed = agreedAmong(tally.votes, tally.quorum); // those who were late, at a block of their own
-  if (agreed) return agreed;
-  const isHopeful = tally.running.size > 0 && candidates.some((number) => canAgree(tally, votesAt(number), number));
-  return isHopeful ? undefined : { kind: "failed", boundary: boundaryOf(tally) };
+  const { number } = vote.reads.header;
+  if (patience === "full" && candidates.some((higher) => higher > number && isOpen(higher))) return undefined;
+  if (patience !== "none" && [...running].some(({ at }) => at === undefined) && isBehindItsOwn(votes, vote)) return undefined;
+  return { kind: "agreed", vote };
+}
+
+/**
+ * An endpoint that confirms a block may know a much later one itself. A liar that names an old block while an honest endpoint is
+ * slow would so hold back a revocation for as long as blocks count as recent: then the slow one is worth waiting for.
+ */
+function isBehindItsOwn(votes: readonly Vote[], agreed: Vote): boolean {
+  const voters = new Set(votes.filter(({ story }) => story === agreed.story).map(({ voter }) => voter));
+  const times = votes.filter(({ voter }) => voters.has(voter)).map(({ reads }) => reads.header.timestamp);
+  return Math.max(...times) - agreed.reads.header.timestamp > closeSeconds;
+}
+
+function votesAt(votes: readonly Vote[], number: number): Vote[] {
+  return votes.filter(({ reads }) => reads.header.number === number);
 }
 
 /**
@@ -76,12 +95,12 @@ function candidatesOf(votes: readonly Vote[], quorum: number): number[] {
   return [...new Set(numbers.slice(quorum - 1))];
 }
 
-function agreedAmong(votes: readonly Vote[], quorum: number): Outcome | undefined {
+function agreedAmong(votes: readonly Vote[], quorum: number): Vote | undefined {
   const [highest] = partiesOf(votes)
     .filter(({ voters }) => voters.size >= quorum)
     .map(({ vote }) => vote)
     .sort((a, b) => b.reads.header.number - a.reads.header.number);
-  return highest && { kind: "agreed", vote: highest };
+  return highest;
 }
 
 function partiesOf(votes: readonly Vote[]): { vote: Vote; voters: Set<number> }[] {

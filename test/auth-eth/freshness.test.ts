@@ -1,7 +1,7 @@
 /** Old, future and receding blocks decide nothing, and the configured tag is the one that is asked. */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { hashOf, startChain, type TestChain } from "./support/chain.ts";
-import { ahead, type RpcStub, startRpcStub, tagged } from "./support/rpc-stub.ts";
+import { ahead, type RpcStub, slow, startRpcStub, tagged } from "./support/rpc-stub.ts";
 import { startWebhook } from "./support/webhook.ts";
 
 const request = {
@@ -82,6 +82,18 @@ test("one of three that names a block far ahead neither raises the floor nor mak
   stubs[0].fault = undefined;
   const { code, block } = await webhook.ask("kms", request);
   expect([code, block?.number]).toEqual(["allowed", await headNumber()]);
+});
+
+test("one of three that names an old block is not followed while another is only slow", async () => {
+  await chain.rpc("hardhat_mine", ["0x4", "0xc"]);
+  await chain.kmsAuth.write.removeKmsDevice([hashOf("3")]);
+  stubs[0].fault = tagged({ latest: 3 });
+  stubs[1].fault = slow(700);
+  const webhook = await started({}, undefined, 3);
+  const { code, block } = await webhook.ask("kms", request);
+  expect([code, block?.number]).toEqual(["denied.device", await headNumber()]);
+  await chain.kmsAuth.write.addKmsDevice([hashOf("3")]);
+  await chain.rpc("hardhat_mine", ["0x6"]);
 });
 
 describe.each(["latest", "safe", "finalized"] as const)("the tag %s", (tag) => {

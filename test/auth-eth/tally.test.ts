@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { Boundary } from "../../auth-eth/api.ts";
-import { outcomeOf, storyOf, type Tally, type Trip, type Vote } from "../../auth-eth/tally.ts";
+import { outcomeOf, type Patience, storyOf, type Tally, type Trip, type Vote } from "../../auth-eth/tally.ts";
 
 function vote(voter: number, number: number, fork = "a"): Vote {
   const header = { number, hash: fork, parentHash: fork, timestamp: number };
@@ -15,8 +15,8 @@ function tally(parts: Partial<Tally>): Tally {
   return { quorum: 2, votes: [], failures: [], running: new Set(), candidates: undefined, ...parts };
 }
 /** As text: agreed on which block, asked again at which, failed with what, or waiting. */
-function outcome(parts: Partial<Tally>, isPatient = true): string {
-  const result = outcomeOf(tally(parts), isPatient);
+function outcome(parts: Partial<Tally>, patience: Patience = "full"): string {
+  const result = outcomeOf(tally(parts), patience);
   if (result === undefined) return "wait";
   if (result.kind === "agreed") return `agreed ${result.vote.reads.header.number}`;
   return result.kind === "failed" ? `failed ${result.boundary}` : `again at ${result.candidates.join()}`;
@@ -27,7 +27,7 @@ test("the first trip", () => {
   expect(outcome({ votes: [vote(0, 9), vote(1, 9)], running: first(2) })).toBe("agreed 9");
   const apart = [vote(0, 9), vote(1, 8)];
   expect(outcome({ votes: apart, running: first(2) })).toBe("wait");
-  expect(outcome({ votes: apart, running: first(2) }, false)).toBe("again at 8");
+  expect(outcome({ votes: apart, running: first(2) }, "short")).toBe("again at 8");
   expect(outcome({ votes: apart, failures: [failure(2, "rpc-status")] })).toBe("again at 8");
   expect(outcome({ votes: [...apart, vote(2, 1_000)] })).toBe("again at 9,8");
   expect(outcome({ votes: [vote(0, 9), vote(1, 9, "b")] })).toBe("again at 9");
@@ -40,12 +40,26 @@ test("the second trip takes the highest block that enough can have", () => {
   expect(outcome({ candidates, votes, running: at([0, 9], [1, 9], [2, 9], [0, 8]) })).toBe("wait");
   const lower = [...votes, vote(0, 8)];
   expect(outcome({ candidates, votes: lower, running: at([1, 9]) })).toBe("wait"); // the first could yet be followed
-  expect(outcome({ candidates, votes: lower, running: at([1, 9]) }, false)).toBe("agreed 8");
+  expect(outcome({ candidates, votes: lower, running: at([1, 9]) }, "short")).toBe("agreed 8");
   expect(outcome({ candidates, votes: lower })).toBe("agreed 8");
   expect(outcome({ candidates, votes: [...lower, vote(1, 9)] })).toBe("agreed 9");
   expect(outcome({ candidates, votes, running: first(2) })).toBe("wait");
   expect(outcome({ candidates, votes })).toBe("failed quorum");
   expect(outcome({ candidates: [8], votes: [vote(0, 9), vote(1, 8), vote(2, 9)] })).toBe("agreed 9"); // came late, agrees with the first
+});
+
+test("a block well behind what its voters know waits for those who have not spoken", () => {
+  const candidates = [50];
+  const votes = [vote(0, 100), vote(1, 50), vote(0, 50)]; // times are the numbers here
+  for (const patience of ["full", "short"] as const)
+    expect(outcome({ candidates, votes, running: first(2) }, patience)).toBe("wait");
+  expect(outcome({ candidates, votes, running: first(2) }, "none")).toBe("agreed 50");
+  expect(outcome({ candidates, votes })).toBe("agreed 50");
+  expect(outcome({ candidates, votes: [...votes, vote(2, 100)] })).toBe("agreed 100");
+  const close = [vote(0, 100), vote(1, 85), vote(0, 85)];
+  expect(outcome({ candidates: [85], votes: close, running: first(2) })).toBe("agreed 85");
+  const boast = [vote(0, 100), vote(1, 99), vote(0, 99), vote(2, 1_000)]; // of another's words nobody is afraid
+  expect(outcome({ candidates: [100, 99], votes: boast, running: first(3) }, "short")).toBe("agreed 99");
 });
 
 test("one voter counts once, however often it says the same", () => {
@@ -89,7 +103,7 @@ test("whatever comes, it ends, with what enough voters said or with none", () =>
     fc.property(scene, ({ quorum, firsts, seconds }) => {
       const votes = firsts.flatMap((told, voter) => (told ? [vote(voter, ...told)] : []));
       const failures = firsts.flatMap((told, voter) => (told ? [] : [failure(voter, "rpc-status" as const)]));
-      const result = outcomeOf(tally({ quorum, votes, failures }), true);
+      const result = outcomeOf(tally({ quorum, votes, failures }), "full");
       expect(result).toBeDefined();
       const again = seconds.flatMap((each, voter) =>
         each.flatMap((told) => (told && firsts[voter] ? [vote(voter, ...told)] : [])),
@@ -97,7 +111,7 @@ test("whatever comes, it ends, with what enough voters said or with none", () =>
       const all = result?.kind === "second-trip" ? [...votes, ...again] : votes;
       const end =
         result?.kind === "second-trip"
-          ? outcomeOf(tally({ quorum, votes: all, failures, candidates: result.candidates }), true)
+          ? outcomeOf(tally({ quorum, votes: all, failures, candidates: result.candidates }), "full")
           : result;
       expect(end?.kind).toMatch(/agreed|failed/);
       if (end?.kind !== "agreed") return;
