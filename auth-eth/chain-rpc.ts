@@ -93,7 +93,7 @@ export function createChainRpcs(urls: readonly string[], settings: Pick<ChainRpc
 }
 
 /** The hosts; those that come again with their place among their like. */
-export function endpointNames(urls: readonly string[]): string[] {
+function endpointNames(urls: readonly string[]): string[] {
   const hosts = urls.map((url) => new URL(url).host);
   return hosts.map((host, index) => {
     const place = hosts.slice(0, index + 1).filter((other) => other === host).length;
