@@ -1,11 +1,13 @@
 /** Joins the methods with the messages of the wire: which RPCs each listener serves, and which fields they read. */
 import { KMS, Onboard } from "./http/gen/kms_pb.ts";
+import type { Log } from "./http/log.ts";
 import type { PlainMessage } from "./http/plain.ts";
 import { type Rpc, rpcsOf } from "./http/rpc.ts";
 import { k256Pubkey } from "./keys/root-keys.ts";
 import { readBootstrapInfo, type StoredKeySet } from "./keys/store.ts";
 import { getAppEnvEncryptPubKey } from "./methods/get-app-env-encrypt-pubkey.ts";
 import { getAppKey } from "./methods/get-app-key.ts";
+import { getKmsKey } from "./methods/get-kms-key.ts";
 import { getMeta } from "./methods/get-meta.ts";
 import { getTempCaCert } from "./methods/get-temp-ca-cert.ts";
 import { onboardBootstrap } from "./methods/onboard-bootstrap.ts";
@@ -13,10 +15,11 @@ import { getAttestationInfo } from "./methods/onboard-get-attestation-info.ts";
 import { createBootstrap } from "./replication/bootstrap.ts";
 import type { Services } from "./services.ts";
 
-export function serviceRpcs(services: Services, keys: StoredKeySet): Rpc[] {
+export function serviceRpcs(services: Services, keys: StoredKeySet, log: Log): Rpc[] {
   const { authority, settings, now } = services;
   const { rootKeys, rootCaCertPem, tempCaCertPem, tempCaKeyPem } = keys;
   const gates = settings;
+  const recordRelease = (receiver: object) => log.warn({ receiver }, "root keys released to another KMS");
   const meta = {
     authority,
     rootCaCertPem,
@@ -28,6 +31,12 @@ export function serviceRpcs(services: Services, keys: StoredKeySet): Rpc[] {
       const request = { apiVersion: number(input, "api_version"), vmConfig: text(input, "vm_config") };
       return getAppKey({ authority, rootKeys, rootCaCertPem, gates }, request, call.caller());
     },
+    GetKmsKey: (input, call) =>
+      getKmsKey(
+        { authority, rootKeys, tempCaKeyPem, gates, recordRelease },
+        { vmConfig: text(input, "vm_config") },
+        call.caller(),
+      ),
     GetAppEnvEncryptPubKey: (input) => getAppEnvEncryptPubKey({ authority, rootKeys, now }, { appId: bytes(input, "app_id") }),
     GetMeta: () => getMeta(meta),
     GetTempCaCert: () => getTempCaCert({ authority, gates, tempCaCertPem, tempCaKeyPem, rootCaCertPem }),

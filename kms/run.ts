@@ -71,7 +71,7 @@ async function serveMain({ services, log, version, serving }: Run, keys: StoredK
   const { rpc, metrics } = services.settings;
   const app = createServiceApp({
     prefix: "KMS.",
-    rpcs: serviceRpcs(services, keys),
+    rpcs: serviceRpcs(services, keys, log),
     authenticate: (peerDer) => authenticate(services.verifier, peerDer),
     version: `v${version} (git:unknown)`,
     log,

@@ -113,7 +113,7 @@ describe("a new KMS", () => {
       kms_contract_address: "0x00000000000000000000000000000000000000aa",
     });
     expect((await ask(main, "/metrics", { tls: insecure })).text).toContain("dstack_kms_attestation_requests_total");
-    expect((await post(main, "GetKmsKey", {})).body).toEqual({ error: "Service not found: GetKmsKey" });
+    expect((await post(main, "GetKmsKey", {})).body).toEqual({ error: "No attestation provided" });
     kms.kill("SIGTERM");
     expect(await kms.exit).toBe(0);
   });
