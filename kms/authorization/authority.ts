@@ -1,5 +1,6 @@
 /** Authorizes callers and this KMS itself: the policy is asked every time, and an answer that slow work made old is asked again. */
 import type { AppraisedBoot } from "../attestation/appraise.ts";
+import type { BootInfo } from "../attestation/boot-info.ts";
 import { inContext, KmsError } from "../errors.ts";
 import type { AuthorizedBoot, Role } from "./authorized-boot.ts";
 import type { Decision, Policy, PolicyInfo } from "./policy.ts";
@@ -24,6 +25,8 @@ export interface Authority {
   authorizeSelf(): Promise<AppraisedBoot | undefined>;
   /** Before root keys are made. */
   authorizeBootstrap(act: "bootstrap" | "auto-bootstrap"): Promise<void>;
+  /** Before root keys are taken from another KMS: of this side's policy, whatever the source's own says. */
+  authorizeSource(info: BootInfo): Promise<void>;
   info(): Promise<PolicyInfo>;
 }
 
@@ -45,6 +48,12 @@ export function createAuthority(settings: AuthoritySettings): Authority {
       await within(`KMS is not allowed to ${act}`, async () => {
         const { decision } = await askAboutSelf(policy, selfBoot);
         if (!decision.allowed) throw denied("denied.self", "boot denied", decision);
+      });
+    },
+    async authorizeSource(info) {
+      await within("Source KMS is not allowed for onboarding", async () => {
+        const decision = await policy.ask("kms", info);
+        if (!decision.allowed) throw denied("denied.policy", "boot denied", decision);
       });
     },
     info: () => policy.info(),

@@ -8,6 +8,12 @@ export type Decision =
   | { readonly allowed: true; readonly gatewayAppId: string }
   | { readonly allowed: false; readonly reason: string; readonly unavailable: boolean };
 
+/** Public root keys as lower-case hex. They are compared only: a form that no key has is simply another key. */
+export interface RegisteredKeys {
+  readonly k256Pubkey: string;
+  readonly caPubkey: string;
+}
+
 export interface PolicyInfo {
   readonly isDev: boolean;
   readonly gatewayAppId: string;
@@ -15,6 +21,8 @@ export interface PolicyInfo {
   readonly chainId: bigint | undefined;
   readonly appImplementation: string | undefined;
   readonly ethRpcUrl: string | undefined;
+  /** What the contract has; null while it has none; undefined where the webhook does not say. */
+  readonly registeredKeys: RegisteredKeys | null | undefined;
 }
 
 export interface Policy {
@@ -39,6 +47,7 @@ export function createWebhookPolicy(client: AuthClient): Policy {
         chainId: BigInt(info.chainId),
         appImplementation: info.appImplementation,
         ethRpcUrl: info.ethRpcUrl,
+        registeredKeys: info.kmsInfo && registeredKeys(info.kmsInfo),
       };
     },
   };
@@ -46,10 +55,10 @@ export function createWebhookPolicy(client: AuthClient): Policy {
 
 /** Allows everyone. The configuration admits it only under a key that begins with `dangerously`. */
 export function createDevPolicy(gatewayAppId: string): Policy {
-  const nothing = { kmsContractAddress: undefined, chainId: undefined, appImplementation: undefined, ethRpcUrl: undefined };
+  const chain = { kmsContractAddress: undefined, chainId: undefined, appImplementation: undefined, ethRpcUrl: undefined };
   return {
     ask: async () => ({ allowed: true, gatewayAppId }),
-    info: async () => ({ isDev: true, gatewayAppId, ...nothing }),
+    info: async () => ({ isDev: true, gatewayAppId, ...chain, registeredKeys: undefined }),
   };
 }
 
@@ -58,6 +67,13 @@ function decisionOf(response: BootResponse): Decision {
   if (response.isAllowed) return { allowed: true, gatewayAppId: response.gatewayAppId };
   const unavailable = response.code?.startsWith("unavailable.") ?? response.reason === UNAVAILABLE_REASON;
   return { allowed: false, reason: response.reason, unavailable };
+}
+
+/** Two empty values are what an untouched contract returns. */
+function registeredKeys(info: RegisteredKeys): RegisteredKeys | null {
+  const plain = (text: string) => text.replace(/^0x/, "").toLowerCase();
+  const keys = { k256Pubkey: plain(info.k256Pubkey), caPubkey: plain(info.caPubkey) };
+  return keys.k256Pubkey === "" && keys.caPubkey === "" ? null : keys;
 }
 
 async function asked<T>(answer: Promise<T>): Promise<T> {

@@ -8,7 +8,7 @@ import { keepSelfBoot, SELF_BOOT_MAX_AGE_MS } from "../../kms/authorization/self
 import { KmsError } from "../../kms/errors.ts";
 import { appraised, bootInfo } from "./support/boots.ts";
 import { refusal } from "./support/refusals.ts";
-import { allowBody, denyBody, type StubWebhook, startWebhook } from "./support/webhook.ts";
+import { allowBody, denyBody, infoBody, type StubWebhook, startWebhook } from "./support/webhook.ts";
 
 let webhook: StubWebhook;
 let policy: Policy;
@@ -256,5 +256,38 @@ test("the webhook's description is read whole", async () => {
     chainId: 31337n,
     appImplementation: "0xdef",
     ethRpcUrl: "http://127.0.0.1:8545",
+    registeredKeys: undefined,
+  });
+});
+
+test.each([
+  [
+    { k256Pubkey: "0x02AA", caPubkey: "3059" },
+    { k256Pubkey: "02aa", caPubkey: "3059" },
+  ],
+  [
+    { k256Pubkey: "02aa", caPubkey: "" },
+    { k256Pubkey: "02aa", caPubkey: "" },
+  ],
+  [{ k256Pubkey: "0x", caPubkey: "" }, null],
+  [null, null],
+])("registered keys %j in the webhook's description are read as %j", async (kmsInfo, registeredKeys) => {
+  webhook.answer.body = JSON.stringify({ ...JSON.parse(infoBody), kmsInfo });
+  expect(await authority().info()).toMatchObject({ registeredKeys });
+});
+
+describe("the source of root keys", () => {
+  test("is asked about as a KMS, also where this KMS does not ask about itself", async () => {
+    await authority().authorizeSource(bootInfo());
+    expect(webhook.calls.at(-1)).toMatchObject({ method: "POST", path: "/bootAuth/kms" });
+  });
+
+  test.each([
+    [denyBody("KMS MR not allowed"), "denied.policy", "boot denied: KMS MR not allowed"],
+    [denyBody("authorization backend unavailable"), "unavailable.webhook", "boot denied: authorization backend unavailable"],
+  ])("is refused after %s", async (body, code, text) => {
+    webhook.answer.body = body;
+    const message = `Source KMS is not allowed for onboarding: ${text}`;
+    expect(await refusal(authority().authorizeSource(bootInfo()))).toEqual({ code, message });
   });
 });

@@ -39,6 +39,11 @@ export function denyBody(reason: string, more: Record<string, unknown> = {}): st
   return JSON.stringify({ isAllowed: false, gatewayAppId: "", reason, ...more });
 }
 
+/** A webhook that says yes to everything still answers GET with its description. */
+function describes({ method }: WebhookCall, { body }: WebhookAnswer): boolean {
+  return method === "GET" && body === allowBody;
+}
+
 export async function startWebhook(): Promise<StubWebhook> {
   const calls: WebhookCall[] = [];
   const server = createServer((request, response) => {
@@ -53,7 +58,7 @@ export async function startWebhook(): Promise<StubWebhook> {
         contentType: request.headers["content-type"],
       };
       calls.push(call);
-      const answer = stub.respond?.(call) ?? stub.answer;
+      const answer = stub.respond?.(call) ?? (describes(call, stub.answer) ? { status: 200, body: infoBody } : stub.answer);
       if (answer === "never") return;
       response.writeHead(answer.status, { "content-type": "application/json" }).end(answer.body);
     });
