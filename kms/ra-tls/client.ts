@@ -7,6 +7,7 @@ import { type Code, codes, KmsError } from "../errors.ts";
 import { type CertificateEvidence, readCertificate } from "./extensions.ts";
 import type { RaTlsIdentity, TempCa } from "./identity.ts";
 import { postJson, type Reply } from "./json-call.ts";
+import type { Tunnel } from "./tunnel.ts";
 
 /** Refuses a server by throwing. Called with what its certificate claims, before the request is sent. */
 export type ServerCheck = (server: CertificateEvidence) => void | Promise<void>;
@@ -18,6 +19,8 @@ export interface RaTlsClientSettings {
   readonly rootCaPem: string | undefined;
   readonly identity?: RaTlsIdentity | undefined;
   readonly checkServer?: ServerCheck | undefined;
+  /** Through a proxy. */
+  readonly tunnel?: Tunnel | undefined;
   readonly limits?: Partial<ClientLimits> | undefined;
 }
 
@@ -59,12 +62,10 @@ export function createRaTlsClient(settings: RaTlsClientSettings): RaTlsClient {
 /** The first contact: the server is not checked unless a root or a check is given. */
 export async function fetchTempCa(
   baseUrl: string,
-  options: Pick<RaTlsClientSettings, "checkServer" | "limits"> & { readonly rootCaPem?: string } = {},
+  options: Pick<RaTlsClientSettings, "checkServer" | "tunnel" | "limits"> & { readonly rootCaPem?: string } = {},
 ): Promise<TempCa> {
-  const { checkServer, limits, rootCaPem } = options;
-  const answer = tempCaSchema.safeParse(
-    await createRaTlsClient({ baseUrl, rootCaPem, checkServer, limits }).call("GetTempCaCert", null),
-  );
+  const client = createRaTlsClient({ baseUrl, ...options, rootCaPem: options.rootCaPem });
+  const answer = tempCaSchema.safeParse(await client.call("GetTempCaCert", null));
   if (!answer.success) throw new KmsError(unusable, "GetTempCaCert: the answer cannot be decoded", { cause: answer.error });
   const { temp_ca_cert, temp_ca_key, ca_cert } = answer.data;
   return { tempCaCertPem: temp_ca_cert, tempCaKeyPem: temp_ca_key, caCertPem: ca_cert };
@@ -85,12 +86,15 @@ function prpcUrl(text: string): URL {
   return url;
 }
 
-async function connectTo(url: URL, { rootCaPem, identity }: RaTlsClientSettings, connectMs: number): Promise<TLSSocket> {
+async function connectTo(url: URL, { rootCaPem, identity, tunnel }: RaTlsClientSettings, connectMs: number): Promise<TLSSocket> {
   const host = url.hostname.replace(/^\[(.*)\]$/, "$1");
+  const port = Number(url.port || 443);
+  const through = await tunnel?.(host, port, connectMs).catch((cause: unknown) => Promise.reject(networkError(url.host, cause)));
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const socket = connect({
     host,
-    port: Number(url.port || 443),
+    port,
+    ...(through === undefined ? {} : { socket: through }),
     ...(isIP(host) === 0 ? { servername: host } : {}),
     ...(rootCaPem === undefined ? {} : { ca: rootCaPem }),
     ...(identity === undefined ? {} : { key: Buffer.from(identity.keyPem), cert: identity.certificatePem }),
