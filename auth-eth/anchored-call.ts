@@ -1,5 +1,5 @@
 /** Several reads and the block they were made at in one eth_call, by a program that is run but never deployed. */
-import { type Hex, toHex } from "viem";
+import type { Hex } from "viem";
 
 /** The largest program that nodes run as a deployment (EIP-3860). */
 export const maxProgramBytes = 49_152;
@@ -37,40 +37,46 @@ export function anchoredProgram(contract: Hex, calls: readonly Hex[]): Hex {
     [push1(headBytes)], // the place of the next result stays on the stack
   ].flat();
   const end = [push1(0), mem.return];
-  const bodies = calls.map((call) => call.slice(2));
-  const step = (offset: number, length: number) => callSteps(contract, offset, length).join("");
-  const programBytes = (head.join("").length + end.join("").length) / 2 + (calls.length * step(0, 0).length) / 2;
-  let offset = programBytes;
-  const steps = bodies.map((body) => {
-    const text = step(offset, body.length / 2);
-    offset += body.length / 2;
-    return text;
-  });
-  return `0x${[...head, ...steps, ...end, ...bodies].join("")}`;
+  const before = head.join("");
+  const after = end.join("");
+  const step = createStep(contract);
+  let offset = (before.length + calls.length * step(0, 0).length + after.length) / 2;
+  let steps = "";
+  let bodies = "";
+  for (const call of calls) {
+    const length = call.length / 2 - 1;
+    steps += step(offset, length);
+    bodies += call.slice(2);
+    offset += length;
+  }
+  return `0x${before}${steps}${after}${bodies}`;
 }
 
 /** With the result's place on the stack: runs one call and leaves the place after its result there. */
-function callSteps(contract: Hex, offset: number, length: number): string[] {
+function createStep(contract: Hex): (offset: number, length: number) => string {
   const afterHead = [push1(resultHeadBytes), op.add];
-  return [
-    ...[push3(length), push3(offset), mem.dup3, ...afterHead, op.codecopy],
-    ...[push1(0), push1(0), push3(length), mem.dup4, ...afterHead, push20(contract), env.gas, mem.staticcall],
+  const copy = [mem.dup3, ...afterHead, op.codecopy, push1(0), push1(0)].join("");
+  const rest = [
+    ...[mem.dup4, ...afterHead, push20(contract), env.gas, mem.staticcall],
     ...[mem.dup2, mem.mstore], // success
     ...[op.returndatasize, mem.dup2, push1(0x20), op.add, mem.mstore],
     ...[op.returndatasize, push1(0), mem.dup3, ...afterHead, op.returndatacopy],
     ...[op.returndatasize, op.add, ...afterHead],
-  ];
+  ].join("");
+  return (offset, length) => push3(length) + push3(offset) + copy + push3(length) + rest;
 }
 
-/** Throws a RangeError unless the answer is exactly that many results. */
+/** Throws a RangeError unless the answer, whole bytes in lower case, is exactly that many results. */
 export function decodeAnchored(answer: Hex, count: number): AnchoredAnswers {
-  const bytes = Buffer.from(answer.slice(2), "hex");
-  if (bytes.length > maxAnswerBytes) throw new RangeError(`answer of ${bytes.length} bytes`);
-  let at = 0;
+  const size = answer.length / 2 - 1;
+  if (size > maxAnswerBytes) throw new RangeError(`answer of ${size} bytes`);
+  let at = 2;
   const take = (length: number): Hex => {
-    if (at + length > bytes.length) throw new RangeError(`answer ends at ${bytes.length}`);
-    at += length;
-    return toHex(bytes.subarray(at - length, at));
+    const end = at + 2 * length;
+    if (end > answer.length) throw new RangeError(`answer ends at ${size}`);
+    const data: Hex = `0x${answer.slice(at, end)}`;
+    at = end;
+    return data;
   };
   const word = (): bigint => BigInt(take(32));
   const anchor = { number: word(), parentHash: take(32), timestamp: word(), chainId: word(), codeSize: word() };
@@ -81,7 +87,7 @@ export function decodeAnchored(answer: Hex, count: number): AnchoredAnswers {
     const data = take(Number(length));
     return isDone ? data : undefined;
   });
-  if (at !== bytes.length) throw new RangeError(`${bytes.length - at} bytes after the results`);
+  if (at !== answer.length) throw new RangeError(`${(answer.length - at) / 2} bytes after the results`);
   return { ...anchor, results };
 }
 

@@ -57,7 +57,8 @@ class Count {
     this.#running.add(trip);
     try {
       const reads = await this.#poll.voters[voter]?.(at, this.#controller.signal, this.#end);
-      if (reads) this.#take({ voter, reads, story: storyOf(reads) }, at);
+      const isAlone = this.#poll.voters.length === 1; // nobody to compare its story with
+      if (reads) this.#take({ voter, reads, story: isAlone ? "" : storyOf(reads) }, at);
     } catch (cause) {
       const boundary = cause instanceof UnavailableError ? cause.boundary : "internal";
       if (at === undefined) this.#failures.push({ voter, boundary, cause });
