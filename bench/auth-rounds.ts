@@ -8,6 +8,8 @@ export interface RoundSettings {
   readonly connections: readonly number[];
   readonly seconds: number;
   readonly rounds: number;
+  /** At most, before the first round. */
+  readonly warmUpSeconds: number;
 }
 
 export type Turn = Omit<LoadResult, "wrong"> & {
@@ -23,7 +25,8 @@ export interface Series {
   readonly turns: readonly Turn[];
 }
 
-const warmUpSeconds = 0.7;
+/** What the compiler has not yet seen often costs several times as much; a service runs for long. */
+const warmUp = { connections: 32, requests: 10_000 };
 
 export async function runRounds(settings: RoundSettings, note: (sentence: string) => void): Promise<Series[]> {
   const load = await startLoad();
@@ -39,7 +42,8 @@ export async function runRounds(settings: RoundSettings, note: (sentence: string
 async function runContest(settings: RoundSettings, latencyMs: number, load: LoadGenerator, note: (sentence: string) => void) {
   const { contenders, close } = await startContest(latencyMs);
   try {
-    for (const { order } of contenders) await load.run({ ...order, connections: 32, seconds: warmUpSeconds });
+    note(`RPC latency ${latencyMs} ms: warming up`);
+    for (const { order } of contenders) await load.run({ ...order, ...warmUp, seconds: settings.warmUpSeconds });
     const series = settings.connections.flatMap((connections) =>
       contenders.map((each) => ({ ...each, latencyMs, connections, contender: each.name, turns: [] as Turn[] })),
     );

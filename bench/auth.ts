@@ -3,13 +3,9 @@ import { arch, availableParallelism, cpus, platform } from "node:os";
 import { measureMemory } from "./auth-memory.ts";
 import { type Report, reportOf } from "./auth-report.ts";
 import { measureRevocation } from "./auth-revocation.ts";
-import { runRounds } from "./auth-rounds.ts";
+import { type RoundSettings, runRounds } from "./auth-rounds.ts";
 
-export interface AuthBenchSettings {
-  readonly seconds: number;
-  readonly rounds: number;
-  readonly connections: readonly number[];
-  readonly latenciesMs: readonly number[];
+export interface AuthBenchSettings extends RoundSettings {
   readonly memoryRequests: number;
   readonly revocations: number;
 }

@@ -7,6 +7,7 @@ interface AuthOptions {
   readonly json?: true;
   readonly full?: true;
   readonly seconds: number;
+  readonly warmUp: number;
   readonly rounds: number;
   readonly connections: readonly number[];
   readonly latency: readonly number[];
@@ -39,6 +40,7 @@ program
   .command("auth")
   .description("The webhook beside the bare eth_call: decisions a second, latency, memory, and how fast a revocation counts.")
   .option("--seconds <n>", "length of each turn", positive, 1)
+  .option("--warm-up <n>", "at most so many seconds for each contender before the first round", amount, 8)
   .option("--rounds <n>", "turns of each contender; the median counts", (text) => count(String(positive(text))), 5)
   .option(
     "--connections <list>",
@@ -52,10 +54,11 @@ program
   .option("--revocations <n>", "rounds of the revocation part, 0 leaves it out", count, 10)
   .option("--json", "one JSON document on stdout")
   .action(async (options: AuthOptions) => {
-    const { seconds, rounds, connections, latency: latenciesMs, revocations } = options;
+    const { seconds, warmUp: warmUpSeconds, rounds, connections, latency: latenciesMs, revocations } = options;
+    const timing = { seconds, warmUpSeconds, rounds, connections, latenciesMs };
     const memoryRequests = options.requests ?? (options.full ? fullRequests : shortRequests);
     const note = (sentence: string) => console.error(sentence);
-    const report = await benchAuth({ seconds, rounds, connections, latenciesMs, memoryRequests, revocations }, note);
+    const report = await benchAuth({ ...timing, memoryRequests, revocations }, note);
     console.log(options.json ? JSON.stringify({ ok: true, ...report }) : textOf(report));
   });
 

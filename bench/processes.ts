@@ -5,13 +5,16 @@ import { mkdtemp, open, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import packageJson from "../package.json" with { type: "json" };
 import { contract } from "./auth-question.ts";
 import type { LoadOrder, LoadResult } from "./children/load.ts";
 
 const root = join(import.meta.dirname, "..");
 const startMs = 20_000;
-/** The flags that keep the webhook small; its documentation names them. */
-export const heapFlags = ["--max-old-space-size=64", "--max-semi-space-size=8"] as const;
+/** The package script, which starts it with the heap flags that its documentation names. */
+const [, ...webhookArgs] = packageJson.scripts["auth-eth"].split(" ");
+const heapFlags = webhookArgs.slice(0, -1);
+const webhookMain = join(root, webhookArgs.at(-1) ?? "");
 
 export interface Running {
   readonly url: string;
@@ -42,7 +45,7 @@ export async function startWebhook(
     ETH_RPC_URL: rpcUrl,
     KMS_CONTRACT_ADDR: options.contract ?? contract,
   };
-  const child = spawn(process.execPath, [...heapFlags, ...(options.nodeArgs ?? []), join(root, "auth-eth/main.ts")], {
+  const child = spawn(process.execPath, [...heapFlags, ...(options.nodeArgs ?? []), webhookMain], {
     cwd: folder, // no .env of somebody's
     env,
     stdio: ["ignore", log.fd, "inherit"],

@@ -7,7 +7,10 @@ import { expect, test } from "vitest";
 const bench = fileURLToPath(new URL("../../bench/bench.ts", import.meta.url));
 const run = (...args: string[]) => promisify(execFile)(process.execPath, [bench, ...args]);
 
-test("measures every contender and prints one JSON document", async () => {
+/** A dozen processes and a chain start. */
+const startMs = 180_000;
+
+test("measures every contender and prints one JSON document", { timeout: startMs }, async () => {
   const short = [
     "--seconds",
     "0.1",
