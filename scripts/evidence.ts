@@ -1,9 +1,10 @@
 /** The command `evidence`: names its options, and leaves the work to evidence-verify.ts and the terminal to lib/cli.ts. */
-import { Command, CommanderError } from "commander";
+import { Command } from "commander";
 import { DEFAULT_PCCS_URL } from "../kms/attestation/tdx/pccs.ts";
-import { type Code, families, KmsError } from "../kms/errors.ts";
+import type { Code } from "../kms/errors.ts";
 import { type EvidenceReport, type EvidenceVerifyOptions, verifyEvidenceFile } from "./evidence-verify.ts";
-import { type CommandResult, hinted, runCommand, usageError } from "./lib/cli.ts";
+import type { CommandResult } from "./lib/cli.ts";
+import { runProgram, type Work, withHints } from "./lib/program.ts";
 
 const DESCRIPTION = `Verify TEE evidence by the code that serves GetAppKey.
 
@@ -22,8 +23,6 @@ interface Flags extends EvidenceVerifyOptions {
   readonly json?: true;
 }
 
-type Work = () => Promise<CommandResult>;
-
 function createProgram(chosen: (work: Work) => void): Command {
   const program = new Command("evidence").description("Read and verify TEE evidence.");
   program
@@ -37,20 +36,13 @@ function createProgram(chosen: (work: Work) => void): Command {
     .option("--at <time>", "verify at this time, e.g. 2026-06-15T00:00:00Z; default now")
     .option("--vm-config <file>", "VM configuration as JSON, in place of the one inside the evidence")
     .option("--json", "one JSON document on stdout")
-    .action((file: string, flags: Flags) => chosen(() => verify(file, flags)));
-  for (const command of [program, ...program.commands]) command.exitOverride().configureOutput({ outputError: () => undefined });
+    .action((file: string, flags: Flags) => chosen(() => withHints(hints, () => verify(file, flags))));
   return program;
 }
 
 async function verify(file: string, flags: Flags): Promise<CommandResult> {
-  try {
-    const report = await verifyEvidenceFile(file, flags);
-    return { json: report, text: inWords(report) };
-  } catch (thrown) {
-    const hint = thrown instanceof KmsError ? hints[thrown.code] : undefined;
-    if (!(thrown instanceof KmsError) || hint === undefined) throw thrown;
-    throw hinted(thrown.code, thrown.message, hint, { cause: thrown });
-  }
+  const report = await verifyEvidenceFile(file, flags);
+  return { json: report, text: inWords(report) };
 }
 
 function inWords(report: EvidenceReport): string {
@@ -69,27 +61,4 @@ function inWords(report: EvidenceReport): string {
   return ["verified", ...lines.map(([name, value]) => `  ${name.padEnd(16)} ${value}`)].join("\n");
 }
 
-/** Parses before it runs, so that usage errors end like any other refusal; help is a result and needs no work. */
-function chosenWork(args: readonly string[]): Work | undefined {
-  let work: Work | undefined;
-  try {
-    createProgram((choice) => {
-      work = choice;
-    }).parse([...args], { from: "user" });
-    return work;
-  } catch (thrown) {
-    if (!(thrown instanceof CommanderError)) throw thrown;
-    if (thrown.exitCode === 0) return undefined;
-    const error = usageError(thrown.message.replace(/^error: /, ""), "./run evidence verify --help");
-    return () => Promise.reject(error);
-  }
-}
-
-const args = process.argv.slice(2);
-if (args.length === 0) {
-  createProgram(() => undefined).outputHelp({ error: true });
-  process.exitCode = families.malformed.exit;
-} else {
-  const work = chosenWork(args);
-  if (work !== undefined) await runCommand({ json: args.includes("--json") }, work);
-}
+await runProgram(createProgram, "./run evidence verify --help");
