@@ -2,20 +2,26 @@
 import { isIP } from "node:net";
 import { connect, type TLSSocket } from "node:tls";
 import { z } from "zod";
-import { fromUtf8 } from "../bytes.ts";
+import { equal, fromUtf8 } from "../bytes.ts";
 import { type Code, codes, KmsError } from "../errors.ts";
 import { type CertificateEvidence, readCertificate } from "./extensions.ts";
 import type { RaTlsIdentity, TempCa } from "./identity.ts";
 import { postJson, type Reply } from "./json-call.ts";
 import type { Tunnel } from "./tunnel.ts";
 
-/** Refuses a server by throwing. Called with what its certificate claims, before the request is sent. */
-export type ServerCheck = (server: CertificateEvidence) => void | Promise<void>;
+/** What a server's certificate claims. That the server holds its key is proved by the handshake, and nothing else is. */
+export interface ServerCertificate extends CertificateEvidence {
+  readonly notBefore: Date;
+  readonly notAfter: Date;
+}
+
+/** Refuses a server by throwing. Called before the request is sent. */
+export type ServerCheck = (server: ServerCertificate) => void | Promise<void>;
 
 export interface RaTlsClientSettings {
   /** `https://host[:port]`, with or without `/prpc`. */
   readonly baseUrl: string;
-  /** The one root to trust, the host name checked; undefined trusts any server and is for the first contact alone. */
+  /** The one root to trust, the host name checked; undefined is for a first contact, and for a server that `checkServer` pins. */
   readonly rootCaPem: string | undefined;
   readonly identity?: RaTlsIdentity | undefined;
   readonly checkServer?: ServerCheck | undefined;
@@ -77,6 +83,18 @@ export function needKmsUsage({ usage }: CertificateEvidence): void {
   if (usage !== rpcUsage) throw new KmsError("unproven.server-identity", `Invalid server cert usage: ${usage}`);
 }
 
+/** The TLS stack judges times only where a root is given. */
+export function needValidAt({ notBefore, notAfter }: ServerCertificate, now: Date): void {
+  if (notBefore <= now && now <= notAfter) return;
+  const validity = `valid from ${notBefore.toISOString()} to ${notAfter.toISOString()}`;
+  throw new KmsError("unproven.server-identity", `server certificate ${validity}, it is ${now.toISOString()}`);
+}
+
+/** Pins a connection to the key that an earlier one proved: whoever sits between can pass on one connection and answer the next. */
+export function needServerKey({ spki }: ServerCertificate, pinned: Uint8Array): void {
+  if (!equal(spki, pinned)) throw new KmsError("unproven.server-identity", "server key is not the one that was attested");
+}
+
 /** Existing deployments write the URL with and without the path, and with a slash at the end. */
 function prpcUrl(text: string): URL {
   const url = URL.canParse(text) ? new URL(text) : undefined;
@@ -119,10 +137,11 @@ async function connectTo(url: URL, { rootCaPem, identity, tunnel }: RaTlsClientS
   return socket;
 }
 
-function serverCertificate(socket: TLSSocket): CertificateEvidence {
+function serverCertificate(socket: TLSSocket): ServerCertificate {
   const certificate = socket.getPeerX509Certificate();
   if (certificate === undefined) throw new KmsError("unproven.server-identity", "the KMS presented no certificate");
-  return readCertificate(new Uint8Array(certificate.raw));
+  const { validFromDate: notBefore, validToDate: notAfter } = certificate;
+  return { ...readCertificate(new Uint8Array(certificate.raw)), notBefore, notAfter };
 }
 
 async function send(socket: TLSSocket, url: URL, method: string, input: unknown, limits: ClientLimits): Promise<Reply> {

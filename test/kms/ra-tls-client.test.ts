@@ -15,7 +15,14 @@ import { KmsError } from "../../kms/errors.ts";
 import { encodePkcs8, p256Spki } from "../../kms/keys/kdf.ts";
 import { encodeKeyPem } from "../../kms/keys/key-pem.ts";
 import { generateP256Scalar, generateRootKeys } from "../../kms/keys/root-keys.ts";
-import { createRaTlsClient, fetchTempCa, needKmsUsage } from "../../kms/ra-tls/client.ts";
+import {
+  createRaTlsClient,
+  fetchTempCa,
+  needKmsUsage,
+  needServerKey,
+  needValidAt,
+  type ServerCertificate,
+} from "../../kms/ra-tls/client.ts";
 import { oidOf, privateExtension, readCertificate } from "../../kms/ra-tls/extensions.ts";
 import { makeRaTlsIdentity } from "../../kms/ra-tls/identity.ts";
 import { peerCertificateDer, refuseForeignCertificates, tlsServerOptions } from "../../kms/ra-tls/server.ts";
@@ -134,6 +141,25 @@ describe("sends nothing to a server", () => {
     await refused(await start(await leaf(undefined)), code("unproven.server-identity", "missing server cert usage"), checked);
     const text = "Invalid server cert usage: app:custom";
     await refused(await start(await leaf("app:custom")), code("unproven.server-identity", text), checked);
+  });
+
+  test("of another key than the pinned one, even where any root is taken", async () => {
+    const pinnedTo = (scalar: Uint8Array) => ({
+      rootCaPem: undefined,
+      checkServer: (server: ServerCertificate) => needServerKey(server, p256Spki(scalar)),
+    });
+    const text = "server key is not the one that was attested";
+    await refused(baseUrl, code("unproven.server-identity", text), pinnedTo(generateP256Scalar(random)));
+    expect(await createRaTlsClient({ baseUrl, ...pinnedTo(rpcScalar) }).call("GetMeta", null)).toEqual({ ok: true });
+  });
+
+  test("whose leaf has ended or not begun, also without a root to judge it", async () => {
+    const at = (year: number) => ({
+      rootCaPem: undefined,
+      checkServer: (server: ServerCertificate) => needValidAt(server, new Date(Date.UTC(year, 0))),
+    });
+    for (const year of [1974, 2099]) await refused(baseUrl, code("unproven.server-identity", `it is ${year}-01-01`), at(year));
+    expect(await createRaTlsClient({ baseUrl, ...at(2027) }).call("GetMeta", null)).toEqual({ ok: true });
   });
 
   test("that the given check refuses, also later than at once", async () => {
