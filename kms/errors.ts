@@ -23,6 +23,7 @@ export const codes = {
   "malformed.envelope": "the attestation envelope cannot be decoded",
   "malformed.event-log": "the event log cannot be decoded",
   "malformed.vm-config": "the VM configuration cannot be decoded",
+  "malformed.csr": "the certificate request cannot be decoded, or asks for what no certificate may say",
   "malformed.certificate": "the certificate cannot be decoded, or carries an extension twice",
   "malformed.collateral": "the collateral cannot be decoded",
   "malformed.key": "key material has the wrong form or is out of range",
@@ -59,12 +60,16 @@ export const codes = {
   "unproven.os-image-legacy": "legacy OS image verification is not available in this release",
   "unproven.platform-unsupported": "evidence of this platform is not supported by this release",
   "unproven.server-identity": "the server is not the KMS it should be",
+  "unproven.csr-signature": "the certificate request is not signed by the key it names",
+  "unproven.root-keys": "the root keys of a KMS are not those registered in the contract",
   "unproven.registration": "the bootstrap information does not prove its keys",
 
   // the policy owner said no
   "denied.policy": "the policy does not allow this boot",
   "denied.self": "the policy does not allow this KMS",
   "denied.already-bootstrapped": "this KMS already has keys",
+  "denied.keys-registered": "the contract has the root keys of a KMS, so no others may be made",
+  "denied.no-keys-registered": "the contract has no root keys with which those of another KMS could be compared",
   "denied.transaction": "the contract refuses the transaction",
   "denied.role": "the sender does not hold the role that the call needs",
   "denied.delay": "the call has a delay that is not over",
@@ -81,6 +86,7 @@ export const codes = {
   "unavailable.guest-agent": "the guest agent gives no usable answer",
   "unavailable.chain": "the chain gives no usable answer",
   "unavailable.kms": "the KMS gives no usable answer",
+  "unavailable.key-store": "another process uses the certificate folder",
   "unavailable.overloaded": "too many requests are running",
   "unavailable.component": "a component of the stack ended or did not start",
 
