@@ -1,5 +1,6 @@
 /** The policy of a file over a socket: every gate and its words, bad files, and a change that counts at once. */
 import { execFileSync } from "node:child_process";
+import { once } from "node:events";
 import { chmod, mkdir, mkdtemp, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -10,6 +11,7 @@ import { createFileAuthority, maxPolicyBytes } from "../../auth-eth/file-authori
 import { createMetrics } from "../../auth-eth/metrics.ts";
 import { createRequestLog } from "../../auth-eth/request-log.ts";
 import { type Listener, listen } from "../../auth-eth/server.ts";
+import { startProcess } from "./support/process.ts";
 import { invalid, jsonPost, unavailable, withoutAdded } from "./support/webhook.ts";
 
 const digits = (digit: string, bytes = 32) => digit.repeat(2 * bytes);
@@ -246,4 +248,18 @@ test("the description comes from the file", async () => {
     gatewayAppId,
   };
   expect(await describeIt()).toMatchObject({ status: 200, json });
+});
+
+test("the process starts without its file, and decides as soon as there is one", async () => {
+  await rm(path);
+  const { child, lineOf } = startProcess({ AUTH_CONFIG_PATH: path, PORT: "0" });
+  expect(await lineOf("not ready yet")).toMatchObject({ boundary: "policy-file" });
+  const { url } = await lineOf("listening");
+  expect((await fetch(`${url}/ready`)).status).toBe(503);
+  await write(policy);
+  expect(await (await fetch(`${url}/ready`)).json()).toEqual({ status: "ready" });
+  const answer = await fetch(`${url}/bootAuth/app`, jsonPost(JSON.stringify(request)));
+  expect(await answer.json()).toMatchObject({ isAllowed: true, gatewayAppId, code: "allowed" });
+  child.kill("SIGTERM");
+  expect(await once(child, "exit")).toEqual([0, null]);
 });
