@@ -20,6 +20,8 @@ export interface Backend {
 export interface BackendTools {
   readonly metrics: Metrics;
   readonly log: Log;
+  /** So many requests run at once: fewer sockets to an endpoint would make some of them wait for one. */
+  readonly maxConcurrent: number;
   readonly now?: (() => number) | undefined;
 }
 
@@ -27,9 +29,9 @@ export function createBackend(settings: ChainBackend | FileBackend, tools: Backe
   return settings.kind === "chain" ? chainBackend(settings, tools) : fileBackend(settings, tools);
 }
 
-function chainBackend(settings: ChainBackend, { metrics, log, now }: BackendTools): Backend {
+function chainBackend(settings: ChainBackend, { metrics, log, maxConcurrent, now }: BackendTools): Backend {
   const { rpcUrls, rpcOrigins, kmsContractAddr, deadlineMs } = settings;
-  const exchanger = createExchanger();
+  const exchanger = createExchanger({ maxSockets: maxConcurrent });
   const rpcs = createChainRpcs(rpcUrls, { exchanger, observe: metrics.rpc });
   const onDissent = (endpoint: string, boundary: Boundary) => {
     metrics.dissent(endpoint);

@@ -19,7 +19,7 @@ async function main(): Promise<void> {
   const { host, port, maxConcurrent, backend: settings } = loadConfig();
   log.info({ host, port, maxConcurrent, backend: withoutSecrets(settings) }, "settings");
   const metrics = createMetrics();
-  const backend = createBackend(settings, { metrics, log });
+  const backend = createBackend(settings, { metrics, log, maxConcurrent });
   const boundary = await checkAtStart(backend.authority, settings);
   if (boundary !== undefined) log.warn({ boundary }, "not ready yet");
   const app = createApp({ ...backend, log, metrics, maxConcurrent });
