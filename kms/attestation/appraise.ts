@@ -4,14 +4,21 @@ import type { BootMode } from "./events.ts";
 import { chooseVmConfig, parseVmConfig, type VmConfig } from "./image/vm-config.ts";
 import type { VerifiedEvidence } from "./verifier.ts";
 
-declare const appraised: unique symbol;
-
-export interface AppraisedBoot {
-  readonly [appraised]: true;
+/** A class, and not exported: only this file makes one, and a copy made by spreading is none. */
+class Appraised {
+  declare protected readonly brand: true;
   readonly info: BootInfo;
   readonly evidence: VerifiedEvidence;
   readonly vmConfig: VmConfig;
+
+  constructor(info: BootInfo, evidence: VerifiedEvidence, vmConfig: VmConfig) {
+    this.info = info;
+    this.evidence = evidence;
+    this.vmConfig = vmConfig;
+  }
 }
+
+export type AppraisedBoot = Appraised;
 
 export interface AppraisalOptions {
   /** The request's own VM configuration; empty means the one inside the evidence. */
@@ -22,5 +29,5 @@ export interface AppraisalOptions {
 export function appraiseBoot(evidence: VerifiedEvidence, options: AppraisalOptions): AppraisedBoot {
   const vmConfig = parseVmConfig(chooseVmConfig(options.vmConfig, evidence.evidence.stack.config));
   const info = tdxBootInfo(evidence, vmConfig.osImageHash, options.mode);
-  return { info, evidence, vmConfig } as AppraisedBoot;
+  return new Appraised(info, evidence, vmConfig);
 }

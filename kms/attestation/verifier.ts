@@ -11,7 +11,6 @@ import type { TdReport10, TdReport15 } from "./tdx/report.ts";
 import type { TrustAnchor } from "./tdx/trust-anchor.ts";
 import { type VerifiedQuote, verifyQuote } from "./tdx/verify.ts";
 
-declare const verified: unique symbol;
 declare const verifiedTd: unique symbol;
 
 export type TdReport = TdReport10 | TdReport15;
@@ -22,11 +21,24 @@ export type VerifiedTdQuote = VerifiedQuote & {
   readonly quote: Quote & { readonly body: TdReport };
 };
 
-export interface VerifiedEvidence {
-  readonly [verified]: true;
-  readonly evidence: BoundEvidence & { readonly platform: TdxEvidence };
+type BoundTdxEvidence = BoundEvidence & { readonly platform: TdxEvidence };
+
+/** A class, and not exported: only this file makes one, and a copy made by spreading is none. */
+class Verified {
+  declare protected readonly brand: true;
+  readonly evidence: BoundTdxEvidence;
   readonly quote: VerifiedTdQuote;
+  /** What the proof rests on: with anything else, or at another time, it may come out otherwise. */
+  readonly basis: VerificationInputs;
+
+  constructor(evidence: BoundTdxEvidence, quote: VerifiedTdQuote, basis: VerificationInputs) {
+    this.evidence = evidence;
+    this.quote = quote;
+    this.basis = basis;
+  }
 }
+
+export type VerifiedEvidence = Verified;
 
 export interface Verifier {
   verify(evidence: BoundEvidence): Promise<VerifiedEvidence>;
@@ -63,13 +75,14 @@ export function verifyEvidenceWith(
   anchor: TrustAnchor,
   now: Date,
 ): VerifiedEvidence {
+  const inputs = { collateral, anchor, now };
   const platform = tdxOf(evidence);
   checkPodPayload(evidence.stack); // 2
-  const quote = verifyTdQuote(parseQuote(platform.quote), { collateral, anchor, now }); // 3, 4
+  const quote = verifyTdQuote(parseQuote(platform.quote), inputs); // 3, 4
   checkReplay(evidence.stack, quote.quote.body); // 5
   checkQuotedReportData(evidence.stack, quote.quote.body); // 6
   checkPreimages(platform.eventLog); // 8; 7 is for GCP
-  return { evidence, quote } as VerifiedEvidence;
+  return new Verified({ ...evidence, platform }, quote, inputs);
 }
 
 /** DCAP, then what dstack demands of a TD. */

@@ -58,7 +58,11 @@ describe("events with values of the wrong length", () => {
     const original = verified.evidence.stack.runtimeEvents.filter(({ event }) => event !== name);
     const events: RuntimeEvent[] = payload === undefined ? [] : [{ event: name, payload, version: 1 }];
     const stack = { ...verified.evidence.stack, runtimeEvents: [...events, ...original] };
-    return tdxBootInfo({ ...verified, evidence: { ...verified.evidence, stack } } as VerifiedEvidence, hash, "runtime");
+    return tdxBootInfo(
+      { ...verified, evidence: { ...verified.evidence, stack } } as unknown as VerifiedEvidence,
+      hash,
+      "runtime",
+    );
   }
 
   test.each<[string, Uint8Array | undefined]>([

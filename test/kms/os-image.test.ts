@@ -20,13 +20,13 @@ const material = boot.vmConfig.tdxMeasurement;
 if (material === undefined) throw new Error("the fixture has a measurement document");
 
 function withConfig(change: Partial<VmConfig>): AppraisedBoot {
-  return { ...boot, vmConfig: { ...boot.vmConfig, ...change } };
+  return { ...boot, vmConfig: { ...boot.vmConfig, ...change } } as unknown as AppraisedBoot;
 }
 
 function withEvents(change: (events: readonly TdxEvent[]) => readonly TdxEvent[]): AppraisedBoot {
   const { platform } = boot.evidence.evidence;
   const evidence = { ...boot.evidence.evidence, platform: { ...platform, eventLog: change(platform.eventLog) } };
-  return { ...boot, evidence: { ...boot.evidence, evidence } };
+  return { ...boot, evidence: { ...boot.evidence, evidence } } as unknown as AppraisedBoot;
 }
 
 function sha256(bytes: Uint8Array): Uint8Array {

@@ -11,12 +11,15 @@ export class ChainVerifier {
   readonly anchor: TrustAnchor;
   readonly at: number;
   readonly lists: RevocationLists;
+  /** Seconds since 1970 at which the first of all parts used so far ends: the lists, the anchor, the certificates of verified paths. */
+  endsAt: number;
   readonly #leaves = new Map<string, Certificate>();
 
   constructor(anchor: TrustAnchor, at: number, lists: RevocationLists) {
     this.anchor = anchor;
     this.at = at;
     this.lists = lists;
+    this.endsAt = Math.min(lists.nextUpdate, anchor.certificate.notAfter);
   }
 
   /** The leaf of a chain that leads to the anchor and of which nothing is revoked. */
@@ -25,6 +28,7 @@ export class ChainVerifier {
     if (known !== undefined) return known;
     const path = verifyPath(parseChain(pem), this);
     verifyUnrevoked(path, this.anchor, this.lists);
+    this.endsAt = Math.min(this.endsAt, ...path.map(({ notAfter }) => notAfter));
     const [leaf] = path;
     this.#leaves.set(pem, leaf);
     return leaf;

@@ -16,6 +16,11 @@ export interface CollateralSource {
   collateralFor(quote: Quote): Promise<Collateral>;
 }
 
+export interface CollateralStore extends CollateralSource {
+  /** Whether the store would give this very value again without asking anybody: not replaced, not due for a refresh, not ended. */
+  isCurrent(collateral: Collateral): boolean;
+}
+
 export interface CollateralStoreSettings {
   /** The operator's choice; nothing in a request or a quote can change it. Blank means the default. */
   readonly pccsUrl: string;
@@ -44,7 +49,7 @@ interface Kept {
   refreshAt: number;
 }
 
-export function createCollateralStore(settings: CollateralStoreSettings): CollateralSource {
+export function createCollateralStore(settings: CollateralStoreSettings): CollateralStore {
   const fetcher = createFetcher(settings);
   const kept = new Map<string, Kept>();
   const running = new Map<string, Promise<Collateral>>();
@@ -93,12 +98,20 @@ export function createCollateralStore(settings: CollateralStoreSettings): Collat
       const key = keyOfQuote(quote, settings.anchor, at);
       const name = `${key.tee} ${toHex(key.fmspc)} ${key.ca}`;
       const found = kept.get(name);
-      if (found !== undefined && at < Math.min(found.refreshAt, found.nextUpdate)) return found.collateral;
+      if (found !== undefined && isFresh(found, at)) return found.collateral;
       const collateral = await refreshed(name, key, found);
       keepIfGood(name, quote, collateral);
       return collateral;
     },
+    isCurrent(collateral) {
+      const at = secondsNow();
+      return [...kept.values()].some((each) => each.collateral === collateral && isFresh(each, at));
+    },
   };
+}
+
+function isFresh({ refreshAt, nextUpdate }: Kept, at: number): boolean {
+  return at < Math.min(refreshAt, nextUpdate);
 }
 
 /** What to ask for, from a PCK certificate that the anchor vouches for: strangers cannot make us fetch what they like. */

@@ -28,6 +28,8 @@ export interface VerifiedQuote extends PlatformIdentity {
   readonly platformStatus: Tcb;
   /** Undefined when no identity of the TCB info judged the module. */
   readonly tdxModule: TdxModuleTcb | undefined;
+  /** Seconds since 1970 at which the first part of the proof ends: collateral, a list, a certificate. */
+  readonly endsAt: number;
 }
 
 export interface VerificationInput {
@@ -55,7 +57,7 @@ const PEM_CHAIN = 5;
 export function verifyQuote({ quote, collateral, anchor, now }: VerificationInput): VerifiedQuote {
   const chains = openChains(collateral, anchor, now); // 0, 0a
   requireHeader(quote); // 1–5
-  const { tcbInfo, qeIdentity } = verifySignedCollateral(collateral, chains); // 6–11
+  const { tcbInfo, qeIdentity, nextUpdate } = verifySignedCollateral(collateral, chains); // 6–11
   requireQeIdentityKind(quote, qeIdentity); // 12
   const pck = chains.leafOf(pckChainOf(quote, collateral)); // 13, 14
   const platform = parsePlatformIdentity(pck); // 14
@@ -68,7 +70,8 @@ export function verifyQuote({ quote, collateral, anchor, now }: VerificationInpu
   const merged = mergeTcb(platformStatus, qeStatus);
   if (merged.status === "Revoked") throw refuse("unproven.tcb-revoked", "TCB status is invalid: Revoked"); // 23
   requireAttributes(quote.body); // 24
-  return { ...platform, quote, ...merged, qeStatus, platformStatus, tdxModule } as VerifiedQuote;
+  const endsAt = Math.min(nextUpdate, chains.endsAt);
+  return { ...platform, quote, ...merged, qeStatus, platformStatus, tdxModule, endsAt } as VerifiedQuote;
 }
 
 /** Everything about the collateral and its fitness for the platform of a quote, for a store that keeps nothing unverified. */
