@@ -1,6 +1,7 @@
 /** The states of a KMS process: without keys it onboards; with keys it renews its certificates and serves. */
 import { readFile } from "node:fs/promises";
 import type { Logger } from "pino";
+import { SELF_BOOT_RENEWAL_MS } from "./authorization/self-boot.ts";
 import type { TlsFiles } from "./config.ts";
 import { KmsError } from "./errors.ts";
 import { type Listener, listen } from "./http/listeners.ts";
@@ -9,9 +10,10 @@ import { createServiceApp } from "./http/service-app.ts";
 import { inspectKeyStore, loadKeySet, type StoredKeySet } from "./keys/store.ts";
 import { tlsServerOptions } from "./ra-tls/server.ts";
 import { createBootstrap } from "./replication/bootstrap.ts";
+import { oneAtATime } from "./replication/one-at-a-time.ts";
 import { reissueCertificates } from "./replication/reissue.ts";
 import { onboardRpcs, serviceRpcs } from "./rpcs.ts";
-import { authenticate, type Services } from "./services.ts";
+import type { Services } from "./services.ts";
 
 export interface Run {
   readonly services: Services;
@@ -36,7 +38,8 @@ async function getKeys(run: Run): Promise<void> {
   const { services, log } = run;
   const { autoBootstrapDomain } = services.settings.onboard;
   if (autoBootstrapDomain === "") return serveOnboard(run);
-  await createBootstrap({ ...services, ...services.settings }).auto(autoBootstrapDomain);
+  const warn = (message: string) => log.warn(message);
+  await createBootstrap({ ...services, ...services.settings, alone: oneAtATime(), warn }).auto(autoBootstrapDomain);
   log.info({ domain: autoBootstrapDomain }, "bootstrapped");
 }
 
@@ -44,7 +47,7 @@ async function getKeys(run: Run): Promise<void> {
 async function serveOnboard({ services, log, serving }: Run): Promise<void> {
   const { address, port } = services.settings.onboard;
   const finished = Promise.withResolvers<void>();
-  const app = createOnboardApp({ rpcs: onboardRpcs(services), onFinish: finished.resolve, log });
+  const app = createOnboardApp({ rpcs: onboardRpcs(services, log), onFinish: finished.resolve, log });
   const listener = await listen(app, { hostname: address, port, log });
   serving(listener);
   log.info({ url: listener.url, mode: "onboard" }, "listening");
@@ -72,7 +75,7 @@ async function serveMain({ services, log, version, serving }: Run, keys: StoredK
   const app = createServiceApp({
     prefix: "KMS.",
     rpcs: serviceRpcs(services, keys, log),
-    authenticate: (peerDer) => authenticate(services.verifier, peerDer),
+    authenticate: services.authenticate,
     version: `v${version} (git:unknown)`,
     log,
     metrics,
@@ -85,6 +88,16 @@ async function serveMain({ services, log, version, serving }: Run, keys: StoredK
   const listener = await listen(app, { hostname: rpc.address, port: rpc.port, tls, log });
   serving(listener);
   log.info({ url: listener.url, mode: "main" }, "listening");
+  if (services.settings.enforceSelfAuthorization) renewSelfBootOnTimer({ services, log });
+}
+
+/** Operators read here that this KMS no longer proves itself, before a caller does. */
+function renewSelfBootOnTimer({ services, log }: Pick<Run, "services" | "log">): void {
+  const renew = () =>
+    services
+      .renewSelfBoot()
+      .catch((thrown: unknown) => log.warn({ err: thrown }, "own evidence not renewed, the next call tries again"));
+  setInterval(renew, SELF_BOOT_RENEWAL_MS).unref();
 }
 
 async function readTlsFiles({ keyFile, certFile, clientCaFile }: TlsFiles) {

@@ -3,18 +3,18 @@ import { randomBytes } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { createAuthClient } from "../auth-eth/api.ts";
 import { measureOsImage } from "./attestation/image/os-image.ts";
-import { bindEvidence, reportData } from "./attestation/report-data.ts";
+import { createStands } from "./attestation/standing.ts";
 import { createCollateralStore } from "./attestation/tdx/collateral-store.ts";
 import { intelSgxRootCa, loadTrustAnchor, type TrustAnchor } from "./attestation/tdx/trust-anchor.ts";
-import { createVerifier, type VerifiedEvidence, type Verifier } from "./attestation/verifier.ts";
+import { createVerifier, type Verifier } from "./attestation/verifier.ts";
 import { type Authority, createAuthority } from "./authorization/authority.ts";
 import { createDevPolicy, createWebhookPolicy, type Policy } from "./authorization/policy.ts";
 import { keepSelfBoot } from "./authorization/self-boot.ts";
 import type { Settings } from "./config.ts";
-import { inContext, KmsError } from "./errors.ts";
+import { KmsError } from "./errors.ts";
 import type { Random } from "./keys/root-keys.ts";
+import { type Authenticate, createKnownCallers } from "./known-callers.ts";
 import { createOwnEvidence, type OwnEvidence } from "./own-evidence.ts";
-import { readCertificate } from "./ra-tls/extensions.ts";
 import { createGuestAgent, type GuestAgent } from "./ra-tls/guest-agent.ts";
 
 /** For a decision of the webhook, which answers within five seconds itself. */
@@ -28,6 +28,9 @@ export interface Services {
   readonly verifier: Verifier;
   readonly ownEvidence: OwnEvidence;
   readonly authority: Authority;
+  readonly authenticate: Authenticate;
+  /** Makes this KMS's evidence about itself anew, ahead of the request that would wait for it. */
+  readonly renewSelfBoot: () => Promise<void>;
 }
 
 export async function createServices(settings: Settings, version: string): Promise<Services> {
@@ -35,16 +38,20 @@ export async function createServices(settings: Settings, version: string): Promi
   const anchor = await trustAnchor(settings.tdxRootFile);
   const collateral = createCollateralStore({ pccsUrl: settings.pccsUrl, anchor, now });
   const verifier = createVerifier({ tdxRoot: anchor, collateral, now });
+  const stands = createStands({ tdxRoot: anchor, isCurrent: collateral.isCurrent, now });
   const agent = createGuestAgent(settings.agentAddress);
   const ownEvidence = createOwnEvidence(agent, verifier);
+  const clock = () => performance.now(); // monotonic: no host sets it back
+  const self = keepSelfBoot({ attest: () => ownEvidence.appraise(""), stands: (boot) => stands(boot.evidence), clock });
   const authority = createAuthority({
     policy: createPolicy(settings, version),
     measure: settings.image.verify ? measureOsImage : undefined,
-    selfBoot: settings.enforceSelfAuthorization ? keepSelfBoot(() => ownEvidence.appraise(""), now) : undefined,
-    now,
+    selfBoot: settings.enforceSelfAuthorization ? self.current : undefined,
+    clock,
   });
   const random: Random = (length) => new Uint8Array(randomBytes(length));
-  return { settings, now, random, agent, verifier, ownEvidence, authority };
+  const authenticate = createKnownCallers({ verifier, stands });
+  return { settings, now, random, agent, verifier, ownEvidence, authority, authenticate, renewSelfBoot: self.renew };
 }
 
 function createPolicy({ auth }: Settings, version: string): Policy {
@@ -59,16 +66,4 @@ async function trustAnchor(file: string | undefined): Promise<TrustAnchor> {
     throw new KmsError("malformed.config", `core.attestation.root_ca.tdx: cannot read ${file}`, { cause });
   });
   return loadTrustAnchor(bytes);
-}
-
-/** The caller behind a client certificate. The evidence must be bound to the very key that the certificate has. */
-export async function authenticate(verifier: Verifier, peerDer: Uint8Array | undefined): Promise<VerifiedEvidence | undefined> {
-  if (peerDer === undefined) return undefined;
-  const { evidence, spki } = readCertificate(peerDer);
-  if (evidence === undefined) return undefined;
-  try {
-    return await verifier.verify(bindEvidence(evidence, reportData("ratls-cert", spki)));
-  } catch (thrown) {
-    throw inContext("invalid quote", thrown);
-  }
 }

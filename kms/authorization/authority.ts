@@ -1,12 +1,12 @@
-/** Authorizes callers and this KMS itself: the policy is asked every time, and an answer that slow work made old is asked again. */
+/** Authorizes callers and this KMS itself: the policy is asked every time, and no decision is used that is older than the bound. */
 import type { AppraisedBoot } from "../attestation/appraise.ts";
 import type { BootInfo } from "../attestation/boot-info.ts";
 import { inContext, KmsError } from "../errors.ts";
-import type { AuthorizedBoot, Role } from "./authorized-boot.ts";
-import type { Decision, Policy, PolicyInfo } from "./policy.ts";
+import { type AuthorizedBoot, askAboutCaller, type Role, refused } from "./authorized-boot.ts";
+import type { Policy, PolicyInfo } from "./policy.ts";
 import type { SelfBoot } from "./self-boot.ts";
 
-/** Between the policy's answer and the release of a key no more than this may pass. */
+/** Between asking the policy and the release of a key no more than this may pass. */
 export const MAX_DECISION_AGE_MS = 5_000;
 
 export interface AuthoritySettings {
@@ -15,7 +15,8 @@ export interface AuthoritySettings {
   readonly measure: ((boot: AppraisedBoot) => void | Promise<void>) | undefined;
   /** Undefined = `core.enforce_self_authorization` is off. */
   readonly selfBoot: SelfBoot | undefined;
-  readonly now: () => Date;
+  /** Milliseconds that no host can set back: by the date an old decision could be made young. */
+  readonly clock: () => number;
 }
 
 export interface Authority {
@@ -31,65 +32,89 @@ export interface Authority {
 }
 
 export function createAuthority(settings: AuthoritySettings): Authority {
-  const { policy, selfBoot } = settings;
+  const { policy, selfBoot, clock } = settings;
+  const self = selfBoot && createSelfAuthority(policy, selfBoot, clock);
+  const beforeKeys = selfBoot && createSelfAuthority(policy, selfBoot, clock);
   return {
-    authorizeApp: (boot) => authorizeCaller(settings, "app", boot),
-    authorizeKms: (boot) => authorizeCaller(settings, "kms", boot),
-    async authorizeSelf() {
-      if (selfBoot === undefined) return undefined;
-      return within("KMS self authorization failed", async () => {
-        const { boot, decision } = await askAboutSelf(policy, selfBoot);
-        if (!decision.allowed) throw denied("denied.self", "KMS is not allowed", decision);
-        return boot;
-      });
-    },
+    authorizeApp: (boot) => authorizeCaller(settings, self, "app", boot),
+    authorizeKms: (boot) => authorizeCaller(settings, self, "kms", boot),
+    authorizeSelf: async () => self?.authorize("KMS self authorization failed", "KMS is not allowed"),
     async authorizeBootstrap(act) {
-      if (selfBoot === undefined) return;
-      await within(`KMS is not allowed to ${act}`, async () => {
-        const { decision } = await askAboutSelf(policy, selfBoot);
-        if (!decision.allowed) throw denied("denied.self", "boot denied", decision);
-      });
+      await beforeKeys?.authorize(`KMS is not allowed to ${act}`, "boot denied");
     },
     async authorizeSource(info) {
       await within("Source KMS is not allowed for onboarding", async () => {
         const decision = await policy.ask("kms", info);
-        if (!decision.allowed) throw denied("denied.policy", "boot denied", decision);
+        if (!decision.allowed) throw refused("denied.policy", "boot denied", decision);
       });
     },
     info: () => policy.info(),
   };
 }
 
-/** Policy first: a stranger must not make this KMS measure or fetch anything. */
-async function authorizeCaller(settings: AuthoritySettings, role: Role, boot: AppraisedBoot): Promise<AuthorizedBoot> {
-  let authorized = await askAboutCaller(settings, role, boot);
-  if (settings.measure !== undefined && boot.info.teeVariant !== "dstack-amd-sev-snp") {
-    const { measure } = settings;
-    // the wire has this phrase twice
-    const phrase = "Failed to verify os image hash";
-    await within(`${phrase}: ${phrase}`, async () => measure(boot));
+/** Policy first: a stranger must not make this KMS measure or fetch anything. Slow work makes decisions old: then both are asked again. */
+async function authorizeCaller(
+  settings: AuthoritySettings,
+  self: SelfAuthority | undefined,
+  role: Role,
+  boot: AppraisedBoot,
+): Promise<AuthorizedBoot> {
+  const { policy, clock } = settings;
+  const ask = () => askAboutCaller(policy, role, boot, clock);
+  const isOld = (boot: AuthorizedBoot) => clock() - boot.askedAt > MAX_DECISION_AGE_MS;
+  let authorized = await ask();
+  await measured(settings, boot);
+  if (isOld(authorized) || self?.isOld() === true) {
+    [authorized] = await Promise.all([ask(), self?.authorize("KMS self authorization failed", "KMS is not allowed")]);
   }
-  const age = settings.now().getTime() - authorized.decidedAt.getTime();
-  if (age > MAX_DECISION_AGE_MS || age < 0) authorized = await askAboutCaller(settings, role, boot);
+  if (isOld(authorized) || self?.isOld() === true) throw tooOld("Boot denied");
   return authorized;
 }
 
-async function askAboutCaller(settings: AuthoritySettings, role: Role, boot: AppraisedBoot): Promise<AuthorizedBoot> {
-  const decidedAt = settings.now(); // the time of asking: the answer may have been made at once and come late
-  const decision = await settings.policy.ask(role, boot.info);
-  if (!decision.allowed) throw denied("denied.policy", "Boot denied", decision);
-  return { info: boot.info, gatewayAppId: decision.gatewayAppId, role, decidedAt } as AuthorizedBoot;
+async function measured({ measure }: AuthoritySettings, boot: AppraisedBoot): Promise<void> {
+  if (measure === undefined || boot.info.teeVariant === "dstack-amd-sev-snp") return;
+  // the wire has this phrase twice
+  const phrase = "Failed to verify os image hash";
+  await within(`${phrase}: ${phrase}`, async () => measure(boot));
 }
 
-async function askAboutSelf(policy: Policy, selfBoot: SelfBoot): Promise<{ boot: AppraisedBoot; decision: Decision }> {
-  const boot = await within("Failed to load cached self boot info", selfBoot);
-  const decision = await within("Failed to call self KMS auth check", () => policy.ask("kms", boot.info));
-  return { boot, decision };
+interface SelfAuthority {
+  /** The own boot, allowed by an answer within the bound. */
+  authorize(context: string, denial: string): Promise<AppraisedBoot>;
+  /** Whether the last answer is older than the bound, or was a no. Never true before the first question. */
+  isOld(): boolean;
 }
 
-/** The text is the wire's in both cases; only the code tells a policy that said no from one that could not be read. */
-function denied(code: "denied.policy" | "denied.self", text: string, decision: Decision & { allowed: false }): KmsError {
-  return new KmsError(decision.unavailable ? "unavailable.webhook" : code, `${text}: ${decision.reason}`);
+function createSelfAuthority(policy: Policy, selfBoot: SelfBoot, clock: () => number): SelfAuthority {
+  // shared by all requests: a no to one of them ends what another was told before
+  let last: { readonly askedAt: number; readonly allowed: boolean } | undefined;
+  const isOld = () => last !== undefined && !(last.allowed && clock() - last.askedAt <= MAX_DECISION_AGE_MS);
+
+  async function ask(denial: string): Promise<AppraisedBoot> {
+    const boot = await within("Failed to load cached self boot info", selfBoot);
+    const askedAt = clock();
+    const decision = await within("Failed to call self KMS auth check", () => policy.ask("kms", boot.info));
+    if (last === undefined || askedAt >= last.askedAt) last = { askedAt, allowed: decision.allowed };
+    if (!decision.allowed) throw refused("denied.self", denial, decision);
+    return boot;
+  }
+
+  return {
+    isOld,
+    authorize: (context, denial) =>
+      within(context, async () => {
+        const boot = await ask(denial);
+        if (!isOld()) return boot;
+        const again = await ask(denial);
+        if (isOld()) throw tooOld(denial);
+        return again;
+      }),
+  };
+}
+
+function tooOld(denial: string): KmsError {
+  const limit = `more than ${MAX_DECISION_AGE_MS} ms after it was asked for, twice`;
+  return new KmsError("unavailable.webhook", `${denial}: the policy's answer came ${limit}`);
 }
 
 async function within<T>(context: string, work: () => Promise<T>): Promise<T> {

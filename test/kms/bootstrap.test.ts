@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { createAuthority } from "../../kms/authorization/authority.ts";
-import type { Decision } from "../../kms/authorization/policy.ts";
+import type { Decision, PolicyInfo } from "../../kms/authorization/policy.ts";
 import { utf8 } from "../../kms/bytes.ts";
 import { KmsError } from "../../kms/errors.ts";
 import { caSpki, k256Pubkey } from "../../kms/keys/root-keys.ts";
@@ -13,6 +13,7 @@ import { createOwnEvidence, type OwnEvidence } from "../../kms/own-evidence.ts";
 import { readCertificate } from "../../kms/ra-tls/extensions.ts";
 import { type BootstrapSettings, createBootstrap } from "../../kms/replication/bootstrap.ts";
 import { parseBootstrapInfo } from "../../kms/replication/bootstrap-info.ts";
+import { oneAtATime } from "../../kms/replication/one-at-a-time.ts";
 import { reissueCertificates } from "../../kms/replication/reissue.ts";
 import { simulatedTd } from "../support/simulated-td.ts";
 import { appraised } from "./support/boots.ts";
@@ -23,6 +24,14 @@ const td = simulatedTd();
 const unused = { verify: () => Promise.reject(new Error("not reached")) };
 const info = async () => ({ vmConfig: td.vmConfig });
 const ownEvidence = createOwnEvidence({ attest: async (data) => td.attest(data), info }, unused);
+const description = {
+  isDev: false,
+  gatewayAppId: "",
+  kmsContractAddress: `0x${"aa".repeat(20)}`,
+  chainId: 1n,
+  appImplementation: "",
+  ethRpcUrl: undefined,
+};
 const broken: OwnEvidence = createOwnEvidence(
   { attest: () => Promise.reject(new KmsError("unavailable.guest-agent", "no socket")), info },
   unused,
@@ -32,21 +41,26 @@ let dir: string;
 let certDir: string;
 let decision: Decision;
 let clock: number;
+let registered: PolicyInfo["registeredKeys"];
+let warnings: string[];
 const now = () => new Date(clock);
 beforeEach(() => {
   dir = mkdtempSync(join(tmpdir(), "kms-bootstrap-"));
   certDir = join(dir, "certs");
   decision = { allowed: true, gatewayAppId: "" };
   clock = Date.now();
+  registered = null;
+  warnings = [];
 });
 afterEach(() => rmSync(dir, { recursive: true, force: true }));
 
 function bootstrap(changes: Partial<BootstrapSettings> = {}) {
-  const policy = { ask: async () => decision, info: () => Promise.reject(new Error("not reached")) };
-  const authority = createAuthority({ policy, measure: undefined, selfBoot: async () => appraised(), now });
+  const policy = { ask: async () => decision, info: async () => ({ ...description, registeredKeys: registered }) };
+  const authority = createAuthority({ policy, measure: undefined, selfBoot: async () => appraised(), clock: () => 0 });
   const random = (length: number) => new Uint8Array(randomBytes(length));
+  const warn = (message: string) => warnings.push(message);
   const settings = { certDir, attestRpcCert: true, enforceSelfAuthorization: true, authority, ownEvidence, random, now };
-  return createBootstrap({ ...settings, ...changes });
+  return createBootstrap({ ...settings, alone: oneAtATime(), warn, ...changes });
 }
 
 function files(): string[] {
@@ -144,6 +158,39 @@ describe("bootstrap", () => {
     await bootstrap({ ownEvidence: broken, attestRpcCert: false, enforceSelfAuthorization: false }).auto("a");
     expect(files()).not.toContain("bootstrap-info.json");
     expect(files()).toHaveLength(8);
+  });
+});
+
+describe("bootstrap, where the contract", () => {
+  test.each([
+    ["manual", "bootstrap"],
+    ["auto", "auto-bootstrap"],
+  ] as const)("has keys, makes no others by %s", async (way, act) => {
+    registered = { k256Pubkey: "02aa", caPubkey: "3059" };
+    expect(await refusal(Promise.resolve(bootstrap()[way]("a")))).toEqual({
+      code: "denied.keys-registered",
+      message:
+        `KMS is not allowed to ${act}: KmsAuth has the root keys of a KMS, k256Pubkey 02aa, caPubkey 3059: ` +
+        "onboard from a KMS that has them, or restore them from a backup",
+    });
+    expect(files()).toEqual([]);
+  });
+
+  test("cannot be described, is refused, also without self authorization", async () => {
+    const info = () => Promise.reject(new KmsError("unavailable.webhook", "down"));
+    const authority = createAuthority({ policy: { ask: async () => decision, info }, measure: undefined, selfBoot: undefined, now });
+    const refused = await refusal(bootstrap({ authority, enforceSelfAuthorization: false }).manual("a"));
+    expect(refused).toEqual({ code: "unavailable.webhook", message: "KMS is not allowed to bootstrap: down" });
+    expect(files()).toEqual([]);
+  });
+
+  test("has none, goes on without a word; behind a webhook that does not say, with a warning", async () => {
+    await bootstrap().manual("a");
+    expect(warnings).toEqual([]);
+    rmSync(certDir, { recursive: true });
+    registered = undefined;
+    await bootstrap().auto("a");
+    expect(warnings).toEqual(["the webhook does not report the registered root keys: they are not compared"]);
   });
 });
 

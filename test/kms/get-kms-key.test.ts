@@ -13,7 +13,6 @@ import { liteAttestation, verifyReal } from "../support/real-evidence.ts";
 import { appraised, bootInfo } from "./support/boots.ts";
 import { refusal } from "./support/refusals.ts";
 
-const now = () => new Date(1_700_000_000_000);
 const rootKeys = new RootKeys(new Uint8Array(32).fill(1), new Uint8Array(32).fill(2));
 const gates = { sevSnpKeyRelease: false, awsNitroTpmKeyRelease: false };
 const caller = verifyReal(liteAttestation());
@@ -45,7 +44,7 @@ function authority(answers: Answers = {}): Authority {
     answers.measure?.();
   };
   const policy = { ask, info: () => Promise.reject(new Error("not asked")) };
-  return createAuthority({ policy, measure, selfBoot: async () => own, now });
+  return createAuthority({ policy, measure, selfBoot: async () => own, clock: () => 0 });
 }
 
 function services(chosen: Authority) {

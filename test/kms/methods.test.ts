@@ -23,7 +23,7 @@ const pems = { tempCaCertPem: "temp cert", tempCaKeyPem: "temp key", rootCaCertP
 
 function devAuthority(own?: AppraisedBoot): Authority {
   const selfBoot = own === undefined ? undefined : async () => own;
-  return createAuthority({ policy: createDevPolicy("any"), measure: undefined, selfBoot, now });
+  return createAuthority({ policy: createDevPolicy("any"), measure: undefined, selfBoot, clock: () => 0 });
 }
 
 describe("release gates", () => {
