@@ -12,7 +12,10 @@ import { getMeta } from "./methods/get-meta.ts";
 import { getTempCaCert } from "./methods/get-temp-ca-cert.ts";
 import { onboardBootstrap } from "./methods/onboard-bootstrap.ts";
 import { getAttestationInfo } from "./methods/onboard-get-attestation-info.ts";
+import { onboardOnboard } from "./methods/onboard-onboard.ts";
 import { createBootstrap } from "./replication/bootstrap.ts";
+import { createOnboard } from "./replication/onboard.ts";
+import { oneAtATime } from "./replication/one-at-a-time.ts";
 import type { Services } from "./services.ts";
 
 export function serviceRpcs(services: Services, keys: StoredKeySet, log: Log): Rpc[] {
@@ -44,11 +47,15 @@ export function serviceRpcs(services: Services, keys: StoredKeySet, log: Log): R
 }
 
 /** Finish belongs to the listener and is served by it. */
-export function onboardRpcs(services: Services): Rpc[] {
+export function onboardRpcs(services: Services, log: Log): Rpc[] {
   const { agent, ownEvidence, authority, settings } = services;
-  const bootstrap = createBootstrap({ ...services, ...settings });
+  const warn = (message: string) => log.warn({}, message);
+  const replication = { ...services, ...settings, alone: oneAtATime(), warn };
+  const bootstrap = createBootstrap(replication);
+  const onboard = createOnboard(replication);
   return rpcsOf(Onboard, {
     Bootstrap: (input) => onboardBootstrap({ bootstrap }, { domain: text(input, "domain") }),
+    Onboard: (input) => onboardOnboard({ onboard }, { sourceUrl: text(input, "source_url"), domain: text(input, "domain") }),
     GetAttestationInfo: () => getAttestationInfo({ ownEvidence, agent, authority, siteName: settings.siteName }),
   });
 }

@@ -178,7 +178,12 @@ describe("bootstrap, where the contract", () => {
 
   test("cannot be described, is refused, also without self authorization", async () => {
     const info = () => Promise.reject(new KmsError("unavailable.webhook", "down"));
-    const authority = createAuthority({ policy: { ask: async () => decision, info }, measure: undefined, selfBoot: undefined, now });
+    const authority = createAuthority({
+      policy: { ask: async () => decision, info },
+      measure: undefined,
+      selfBoot: undefined,
+      clock: () => 0,
+    });
     const refused = await refusal(bootstrap({ authority, enforceSelfAuthorization: false }).manual("a"));
     expect(refused).toEqual({ code: "unavailable.webhook", message: "KMS is not allowed to bootstrap: down" });
     expect(files()).toEqual([]);
