@@ -6,6 +6,7 @@ import { BodyMemory, readBody } from "./body.ts";
 import { PrpcErrorSchema } from "./gen/prpc_pb.ts";
 import { decodeJson, decodeQuery, encodeJson } from "./json-codec.ts";
 import type { Log } from "./log.ts";
+import { Places } from "./places.ts";
 import type { PlainMessage } from "./plain.ts";
 import { decodeProtobuf, encodeProtobuf } from "./protobuf-codec.ts";
 import { methodName } from "./request-path.ts";
@@ -16,6 +17,8 @@ export interface PrpcService {
   readonly prefix: string;
   readonly rpcs: readonly Rpc[];
   readonly log: Log;
+  /** Calls worked on at once. */
+  readonly maxPlaces?: number;
 }
 
 type Mode = "json" | "protobuf";
@@ -27,9 +30,10 @@ export type PrpcEndpoint = (request: Request, segment: string, authenticate: Aut
 const MAX_LOGGED_NAME = 64;
 const MAX_LOGGED_CAUSES = 8;
 
-export function createPrpcEndpoint({ prefix, rpcs, log }: PrpcService): PrpcEndpoint {
+export function createPrpcEndpoint({ prefix, rpcs, log, maxPlaces }: PrpcService): PrpcEndpoint {
   const byName = new Map(rpcs.map((rpc) => [rpc.name, rpc]));
   const memory = new BodyMemory();
+  const places = new Places(maxPlaces);
   return async (request, segment, authenticate) => {
     const started = performance.now();
     const asked = negotiate(request);
@@ -37,12 +41,13 @@ export function createPrpcEndpoint({ prefix, rpcs, log }: PrpcService): PrpcEndp
     const lease = memory.lease();
     let mode = asked.beforeDispatch;
     try {
-      const caller = await authenticate();
+      const caller = await places.during(authenticate);
       const body = asked.isGet ? new Uint8Array() : await readBody(request, lease);
       mode = asked.mode;
       const rpc = byName.get(name);
       if (rpc === undefined) throw new KmsError("malformed.method", `Service not found: ${name}`);
-      const output = await rpc.handle(readInput(rpc, asked, body), { caller: () => caller });
+      // none is held between the two: a body that comes slowly must not keep others out
+      const output = await places.during(async () => rpc.handle(readInput(rpc, asked, body), { caller: () => caller }));
       const response = success(rpc, mode, output);
       log.info({ method: name, ms: elapsed(started) }, "answered");
       return response;
