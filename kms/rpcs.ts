@@ -13,13 +13,14 @@ import { getTempCaCert } from "./methods/get-temp-ca-cert.ts";
 import { onboardBootstrap } from "./methods/onboard-bootstrap.ts";
 import { getAttestationInfo } from "./methods/onboard-get-attestation-info.ts";
 import { onboardOnboard } from "./methods/onboard-onboard.ts";
+import { signCert } from "./methods/sign-cert.ts";
 import { createBootstrap } from "./replication/bootstrap.ts";
 import { createOnboard } from "./replication/onboard.ts";
 import { oneAtATime } from "./replication/one-at-a-time.ts";
 import type { Services } from "./services.ts";
 
 export function serviceRpcs(services: Services, keys: StoredKeySet, log: Log): Rpc[] {
-  const { authority, settings, now } = services;
+  const { authority, verifier, settings, now } = services;
   const { rootKeys, rootCaCertPem, tempCaCertPem, tempCaKeyPem } = keys;
   const gates = settings;
   const recordRelease = (receiver: object) => log.warn({ receiver }, "root keys released to another KMS");
@@ -42,6 +43,11 @@ export function serviceRpcs(services: Services, keys: StoredKeySet, log: Log): R
       ),
     GetAppEnvEncryptPubKey: (input) => getAppEnvEncryptPubKey({ authority, rootKeys, now }, { appId: bytes(input, "app_id") }),
     GetMeta: () => getMeta(meta),
+    SignCert: (input) => {
+      const request = { csr: bytes(input, "csr"), signature: bytes(input, "signature"), vmConfig: text(input, "vm_config") };
+      const certifier = { authority, verifier, rootKeys, rootCaCertPem, gates, now };
+      return signCert(certifier, { apiVersion: number(input, "api_version"), ...request });
+    },
     GetTempCaCert: () => getTempCaCert({ authority, gates, tempCaCertPem, tempCaKeyPem, rootCaCertPem }),
   });
 }

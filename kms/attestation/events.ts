@@ -117,11 +117,14 @@ export function requirePlainNames(events: readonly RuntimeEvent[]): void {
 
 /** The payload of the first event with the name. What follows `system-ready` was written by the application, not by the system. */
 export function findEvent(events: readonly RuntimeEvent[], name: string): Uint8Array | undefined {
-  for (const event of events) {
-    if (event.event === LAST_SYSTEM_EVENT) return undefined;
-    if (event.event === name) return event.payload;
-  }
-  return undefined;
+  return findEvents(events, name)[0];
+}
+
+/** The payloads of all events with the name, under the same rule. */
+export function findEvents(events: readonly RuntimeEvent[], name: string): Uint8Array[] {
+  const end = events.findIndex(({ event }) => event === LAST_SYSTEM_EVENT);
+  const system = end === -1 ? events : events.slice(0, end);
+  return system.filter(({ event }) => event === name).map(({ payload }) => payload);
 }
 
 /**

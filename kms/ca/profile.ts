@@ -52,13 +52,16 @@ const keyUsageBits = {
 /** Issues the certificate and returns it as PEM. */
 export async function issueCertificate(request: CertificateRequest, signer: Signer): Promise<string> {
   const subject = nameOf(request.subject);
+  const notBefore = wholeSeconds(request.notBefore ?? defaultNotBefore);
+  const notAfter = wholeSeconds(request.notAfter ?? new Date(request.now.getTime() + defaultDays * dayMs));
+  if (notBefore > notAfter) throw new KmsError("malformed.certificate", "certificate: not_after is before not_before");
   const certificate = await x509.X509CertificateGenerator.create({
     serialNumber: serialOf(request.spki),
     subject,
     // Rust peers match names byte by byte: the issuer's own encoding is taken over, whatever its string type
     issuer: signer.certificate === "self" ? subject : parseCertificate(signer.certificate).subjectName,
-    notBefore: wholeSeconds(request.notBefore ?? defaultNotBefore),
-    notAfter: wholeSeconds(request.notAfter ?? new Date(request.now.getTime() + defaultDays * dayMs)),
+    notBefore,
+    notAfter,
     publicKey: request.spki.slice(),
     signingKey: await webcrypto.subtle.importKey("pkcs8", signer.pkcs8.slice(), p256, false, ["sign"]),
     signingAlgorithm: p256,
@@ -106,8 +109,9 @@ function extensionsOf(request: CertificateRequest): x509.Extension[] {
   return [...list, ...extensions.map(({ oid, value }) => new x509.Extension(oid, false, value.slice()))];
 }
 
+/** An address with a zone, as in `fe80::1%eth0`, has no form in a certificate. */
 function altName(name: string): x509.JsonGeneralName {
-  return isIP(name) === 0 ? { type: "dns", value: name } : { type: "ip", value: name };
+  return isIP(name) === 0 || name.includes("%") ? { type: "dns", value: name } : { type: "ip", value: name };
 }
 
 function nameOf({ organization, commonName }: CertificateRequest["subject"]): x509.Name {

@@ -17,13 +17,13 @@ export interface AppInfo {
 }
 
 const maxBytes = 64 * 1024;
-const maxInitScripts = 5;
-const hashLength = 32;
+export const MAX_INIT_SCRIPTS = 5;
+export const SCRIPT_HASH_BYTES = 32;
 
 const bin = z.instanceof(Uint8Array);
-const hash = bin.refine((value) => value.length === hashLength);
+const hash = bin.refine((value) => value.length === SCRIPT_HASH_BYTES);
 const eight = [bin, bin, bin, bin, hash, hash, bin, bin] as const;
-const schema = z.union([z.tuple([...eight, z.array(hash).max(maxInitScripts).nullable()]), z.tuple([...eight])]);
+const schema = z.union([z.tuple([...eight, z.array(hash).max(MAX_INIT_SCRIPTS).nullable()]), z.tuple([...eight])]);
 const decoder = new Decoder({ maxArrayLength: 16, maxBinLength: maxBytes, maxStrLength: 0, maxMapLength: 0, maxExtLength: 0 });
 
 export function decodeAppInfo(bytes: Uint8Array): AppInfo {

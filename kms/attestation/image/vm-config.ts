@@ -76,9 +76,18 @@ const schema = z.object({
   aws_measurement: material.nullish(),
 });
 
+const systemConfigSchema = z.object({ vm_config: z.string() });
+
 /** The text of the request counts if there is one, else the one inside the evidence; neither means all defaults. */
 export function chooseVmConfig(requested: string, embedded: string): string {
   return requested || embedded || "{}";
+}
+
+/** The VM configuration inside a stack's own, which is either the text itself or a system configuration that holds it as a string. */
+export function embeddedVmConfig(config: string): string {
+  const text = chooseVmConfig("", config);
+  const outer = systemConfigSchema.safeParse(readJson(text));
+  return outer.success ? chooseVmConfig("", outer.data.vm_config) : text;
 }
 
 export function parseVmConfig(text: string): VmConfig {
@@ -112,8 +121,17 @@ export function parseVmConfig(text: string): VmConfig {
 
 function readConfig(text: string): z.infer<typeof schema> {
   try {
+    return schema.parse(readJson(text));
+  } catch (cause) {
+    if (cause instanceof KmsError) throw cause;
+    throw new KmsError("malformed.vm-config", "Failed to parse vm config", { cause });
+  }
+}
+
+function readJson(text: string): unknown {
+  try {
     if (text.length > MAX_VM_CONFIG_CHARACTERS) throw new RangeError(`over ${MAX_VM_CONFIG_CHARACTERS} characters`);
-    return schema.parse(JSON.parse(text));
+    return JSON.parse(text);
   } catch (cause) {
     throw new KmsError("malformed.vm-config", "Failed to parse vm config", { cause });
   }
