@@ -39,6 +39,7 @@ async function kms() {
   const verify = async () => verifyQuote({ quote, collateral: await store.collateralFor(quote), anchor, now });
   expect((await verify()).status).toBe("UpToDate");
   return {
+    store,
     verify,
     publish: (knobs: PlatformKnobs) => {
       current = createPccs(simulatedPlatform(knobs), () => start);
@@ -73,4 +74,26 @@ test("a KMS that knows nothing new serves on while the PCCS is away", async () =
   await goAway();
   pass(24 * hour);
   expect((await verify()).status).toBe("UpToDate");
+});
+
+test("collateral is current until it is due, and never again once it was replaced", async () => {
+  const { store, pass, publish } = await kms();
+  const first = await store.collateralFor(quote);
+  expect(store.isCurrent(first)).toBe(true);
+  expect(store.isCurrent({ ...first })).toBe(false);
+  publish({ tcbStatus: "OutOfDate" });
+  pass(hour);
+  expect(store.isCurrent(first)).toBe(false);
+  const second = await store.collateralFor(quote);
+  expect([store.isCurrent(first), store.isCurrent(second)]).toEqual([false, true]);
+});
+
+test("while the PCCS is away, what is kept is current between two attempts", async () => {
+  const { store, pass, goAway } = await kms();
+  const kept = await store.collateralFor(quote);
+  await goAway();
+  pass(hour);
+  expect(store.isCurrent(kept)).toBe(false);
+  expect(await store.collateralFor(quote)).toBe(kept);
+  expect(store.isCurrent(kept)).toBe(true);
 });
