@@ -1,14 +1,14 @@
-/** Files of the certificate folder: bounded reads that name the file, and writes that a crash leaves whole or undone. */
-import { open, readFile, rename, rm, stat } from "node:fs/promises";
+/** Files of the certificate folder: bounded reads that name the file, and the replacement of one that a crash leaves old or new. */
+import { readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { fromUtf8, utf8 } from "../bytes.ts";
 import { asKmsError, KmsError } from "../errors.ts";
+import { type Disk, diskFault, errorCode } from "./store-disk.ts";
 
 export const secretMode = 0o600;
 export const publicMode = 0o644;
-const othersMayAccess = 0o077;
 /** Certificates carry evidence of tens of kilobytes; nothing of ours comes near this. */
-const maxFileBytes = 4 * 1024 * 1024;
+export const maxFileBytes = 4 * 1024 * 1024;
 
 export interface FileWrite {
   readonly name: string;
@@ -24,21 +24,39 @@ export function publicFile(name: string, text: string): FileWrite {
   return { name, content: utf8(text), mode: publicMode };
 }
 
-/** First all contents reach the disk under temporary names, then each takes its own name, in order; then the folder is synced. */
-export async function writeFiles(dir: string, writes: readonly FileWrite[]): Promise<void> {
-  const staged: { readonly from: string; readonly to: string }[] = [];
+/** Also of earlier releases, which put their process id in, and wrote keys this way. */
+const temporary = /^\.[a-z0-9-]+(?:\.[a-z]+)?(?:\.\d+)?\.tmp$/;
+
+/** What a crash left of a replacement. */
+export async function removeTemporaries(dir: string, disk: Disk): Promise<void> {
   try {
-    for (const { name, content, mode } of writes) {
-      const from = join(dir, `.${name}.${process.pid}.tmp`);
-      await rm(from, { force: true }); // of a crashed process with our id
-      staged.push({ from, to: join(dir, name) });
-      await writeSynced(from, content, mode);
-    }
-    for (const { from, to } of staged) await rename(from, to);
-    await syncFolder(dir);
+    for (const name of (await namesIn(dir)) ?? []) if (temporary.test(name)) await disk.remove(join(dir, name));
   } catch (cause) {
-    await Promise.allSettled(staged.map(({ from }) => rm(from, { force: true })));
-    throw fault(`certificate folder ${dir}: cannot write`, cause);
+    throw diskFault(`certificate folder ${dir}: temporary files cannot be removed`, dir, cause);
+  }
+}
+
+/** Undefined for a folder that does not exist. */
+export async function namesIn(folder: string): Promise<string[] | undefined> {
+  try {
+    return await readdir(folder);
+  } catch (cause) {
+    if (errorCode(cause) === "ENOENT") return undefined;
+    throw diskFault(`${folder}: cannot be read`, folder, cause);
+  }
+}
+
+export async function replaceFile(dir: string, { name, content, mode }: FileWrite, disk: Disk): Promise<void> {
+  const from = join(dir, `.${name}.tmp`);
+  try {
+    await disk.remove(from);
+    await disk.writeNew(from, content, mode);
+    await disk.sync(from);
+    await disk.rename(from, join(dir, name));
+    await disk.sync(dir);
+  } catch (cause) {
+    await disk.remove(from).catch(() => undefined);
+    throw diskFault(`certificate folder ${dir}: ${name} cannot be written`, dir, cause);
   }
 }
 
@@ -48,19 +66,18 @@ export async function exists(dir: string, name: string): Promise<boolean> {
     return true;
   } catch (cause) {
     if (errorCode(cause) === "ENOENT") return false;
-    throw fault(`${name}: cannot be looked at`, cause);
+    throw diskFault(`${name}: cannot be looked at`, dir, cause);
   }
 }
 
 export async function readBytes(dir: string, name: string): Promise<Uint8Array> {
+  const path = join(dir, name);
   try {
-    const path = join(dir, name);
     const { size } = await stat(path);
     if (size > maxFileBytes) throw new KmsError("fault.key-store", `${name}: need at most ${maxFileBytes} bytes, have ${size}`);
     return new Uint8Array(await readFile(path));
   } catch (cause) {
-    if (cause instanceof KmsError) throw cause;
-    throw fault(`${name}: cannot be read`, cause);
+    throw diskFault(`${name}: cannot be read`, path, cause);
   }
 }
 
@@ -68,10 +85,10 @@ export async function readText(dir: string, name: string): Promise<string> {
   return fromUtf8(await readBytes(dir, name), name, "fault.key-store");
 }
 
-/** The names among these that group or world may read or write. */
-export async function looselyKept(dir: string, names: readonly string[]): Promise<string[]> {
+/** The names among these on which any of these mode bits is set. */
+export async function withModeBits(dir: string, names: readonly string[], bits: number): Promise<string[]> {
   const modes = await Promise.all(names.map(async (name) => (await stat(join(dir, name))).mode));
-  return names.filter((_name, index) => ((modes[index] ?? 0) & othersMayAccess) !== 0);
+  return names.filter((_name, index) => ((modes[index] ?? 0) & bits) !== 0);
 }
 
 /** Runs a decoder on a file's content; what it refuses is a fault of the folder, named by the file. */
@@ -81,32 +98,4 @@ export function inFile<T>(name: string, decode: () => T): T {
   } catch (cause) {
     throw new KmsError("fault.key-store", `${name}: ${asKmsError(cause).message}`, { cause });
   }
-}
-
-async function writeSynced(path: string, content: Uint8Array, mode: number): Promise<void> {
-  const file = await open(path, "wx", secretMode);
-  try {
-    await file.writeFile(content);
-    await file.chmod(mode);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-}
-
-async function syncFolder(dir: string): Promise<void> {
-  const folder = await open(dir, "r");
-  try {
-    await folder.sync();
-  } finally {
-    await folder.close();
-  }
-}
-
-function fault(what: string, cause: unknown): KmsError {
-  return new KmsError("fault.key-store", `${what}: ${errorCode(cause) ?? "failed"}`, { cause });
-}
-
-function errorCode(error: unknown): string | undefined {
-  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : undefined;
 }

@@ -1,16 +1,15 @@
 /** The certificate folder: what is written, what is adopted, and every state that is refused. */
 import "reflect-metadata";
-import { randomBytes } from "node:crypto";
 import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as x509 from "@peculiar/x509";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { fromHex, toHex } from "../../kms/bytes.ts";
-import { makeRootCa, makeRpcLeaf, makeTempCa } from "../../kms/ca/kms-certificates.ts";
+import { makeRootCa } from "../../kms/ca/kms-certificates.ts";
 import { p256Spki } from "../../kms/keys/kdf.ts";
 import { decodeKeyPem, encodeKeyPem } from "../../kms/keys/key-pem.ts";
-import { generateP256Scalar, generateRootKeys, RootKeys } from "../../kms/keys/root-keys.ts";
+import { generateRootKeys, RootKeys } from "../../kms/keys/root-keys.ts";
 import {
   createKeySet,
   inspectKeyStore,
@@ -20,13 +19,13 @@ import {
   replaceCertificate,
 } from "../../kms/keys/store.ts";
 import vectors from "../fixtures/vectors/kdf.json" with { type: "json" };
+import { keyFiles, newKeySet, secretFiles, systemRandom } from "./support/key-sets.ts";
 
-const random = (length: number) => new Uint8Array(randomBytes(length));
+const random = systemRandom;
 const code = (code: string, message = "") => expect.objectContaining({ code, message: expect.stringContaining(message) });
 const now = new Date("2026-11-21T00:00:00Z");
 const info = { ca_pubkey: "30", k256_pubkey: "02", attestation: "00" };
-const seven = ["tmp-ca.key", "root-ca.key", "rpc.key", "root-k256.key", "tmp-ca.crt", "root-ca.crt", "rpc.crt"];
-const secret = ["tmp-ca.key", "root-ca.key", "rpc.key", "root-k256.key"];
+const [seven, secret] = [keyFiles, secretFiles];
 
 const base = mkdtempSync(join(tmpdir(), "keyward-store-"));
 afterAll(() => rmSync(base, { recursive: true }));
@@ -35,18 +34,7 @@ let dir: string;
 let count = 0;
 
 beforeAll(async () => {
-  const rootKeys = generateRootKeys(random);
-  const [tempCaScalar, rpcScalar] = [generateP256Scalar(random), generateP256Scalar(random)];
-  const rootCaCertPem = await makeRootCa(rootKeys, now);
-  const rpcSpki = p256Spki(rpcScalar);
-  keySet = {
-    rootKeys,
-    tempCaKeyPem: new TextDecoder().decode(encodeKeyPem(tempCaScalar)),
-    tempCaCertPem: await makeTempCa(tempCaScalar, now),
-    rootCaCertPem,
-    rpcKeyPem: encodeKeyPem(rpcScalar),
-    rpcCertPem: await makeRpcLeaf({ root: rootKeys, rootCaCertPem, rpcSpki, domain: "kms.test", evidence: undefined, now }),
-  };
+  keySet = await newKeySet(now);
 });
 
 beforeEach(async () => {
@@ -156,15 +144,29 @@ test("refuses a root certificate of another key", async () => {
   await expect(loadKeySet(dir)).rejects.toThrow(code("fault.key-store", "CA certificate does not match private key"));
 });
 
-test("warns of a key that others may read and of a CA that may not sign", async () => {
+test("warns of a key that its group may read and of a CA that may not sign", async () => {
   chmodSync(join(dir, "root-k256.key"), 0o640);
   const keys = await crypto.subtle.generateKey({ name: "ECDSA", namedCurve: "P-256" }, true, ["sign", "verify"]);
   const usage = new x509.Extension("2.5.29.15", true, fromHex("0303078000", "usage"));
   const old = await x509.X509CertificateGenerator.createSelfSigned({ name: "CN=Old", keys, extensions: [usage] });
   put("tmp-ca.crt", old.toString("pem"));
   const { warnings } = await loadKeySet(dir);
-  expect(warnings).toEqual([expect.stringContaining("root-k256.key"), expect.stringContaining("tmp-ca.crt")]);
+  expect(warnings).toEqual([
+    expect.stringContaining(`chmod 600 ${join(dir, "root-k256.key")}`),
+    expect.stringContaining("tmp-ca.crt"),
+  ]);
 });
+
+test.each(["root-ca.key", "root-k256.key", "rpc.key"])(
+  "refuses a %s that every user may read, with the command that mends it",
+  async (name) => {
+    chmodSync(join(dir, name), 0o644);
+    await expect(loadKeySet(dir)).rejects.toThrow(code("fault.key-store", `need mode 0600: chmod 600 ${join(dir, name)}`));
+    chmodSync(join(dir, name), 0o600);
+    chmodSync(join(dir, "tmp-ca.key"), 0o644); // everyone may have it, by protocol
+    expect((await loadKeySet(dir)).warnings).toHaveLength(1);
+  },
+);
 
 test("replaces a certificate whole and keeps everything else", async () => {
   await replaceCertificate(dir, "rpc.crt", "new certificate");
