@@ -11,11 +11,11 @@ export interface AuthBenchSettings extends RoundSettings {
 }
 
 export async function benchAuth(settings: AuthBenchSettings, note: (sentence: string) => void): Promise<Report> {
-  const series = await runRounds(settings, note);
-  note(`memory: ${settings.memoryRequests} requests`);
-  const memory = settings.memoryRequests > 0 ? await measureMemory(settings.memoryRequests) : undefined;
   note(`revocation: ${settings.revocations} rounds`);
   const revocation = settings.revocations > 0 ? await measureRevocation(settings.revocations) : undefined;
+  note(`memory: ${settings.memoryRequests} requests`);
+  const memory = settings.memoryRequests > 0 ? await measureMemory(settings.memoryRequests) : undefined;
+  const series = await runRounds(settings, note);
   return reportOf({ series, memory, revocation }, machine());
 }
 
