@@ -1,5 +1,4 @@
 /** Verifies evidence in a file by the code that serves GetAppKey, and reports what it proves. */
-import { readFile, stat } from "node:fs/promises";
 import { appraiseBoot } from "../kms/attestation/appraise.ts";
 import { type BootInfoHex, bootInfoHex } from "../kms/attestation/boot-info.ts";
 import { bindEvidence } from "../kms/attestation/report-data.ts";
@@ -10,9 +9,10 @@ import { parseQuote, type Quote } from "../kms/attestation/tdx/quote.ts";
 import { intelSgxRootCa, loadTrustAnchor, type TrustAnchor } from "../kms/attestation/tdx/trust-anchor.ts";
 import { type VerifiedQuote, verifyQuote } from "../kms/attestation/tdx/verify.ts";
 import { type VerificationInputs, type VerifiedTdQuote, verifyEvidenceWith, verifyTdQuote } from "../kms/attestation/verifier.ts";
-import { fromUtf8, toHex } from "../kms/bytes.ts";
+import { toHex } from "../kms/bytes.ts";
 import { KmsError } from "../kms/errors.ts";
 import { type EvidenceInput, MAX_INPUT_BYTES, readEvidenceInput } from "./evidence-input.ts";
+import { readInput, readInputText } from "./lib/input-file.ts";
 
 export interface EvidenceVerifyOptions {
   readonly collateral?: string;
@@ -48,9 +48,9 @@ export type EvidenceReport = TcbReport &
 
 export async function verifyEvidenceFile(file: string, options: EvidenceVerifyOptions): Promise<EvidenceReport> {
   const now = options.at === undefined ? new Date() : parseTime(options.at);
-  const input = readEvidenceInput(await read(file));
-  const anchor = options.root === undefined ? intelSgxRootCa : loadTrustAnchor(await read(options.root));
-  const vmConfig = options.vmConfig === undefined ? undefined : await readText(options.vmConfig);
+  const input = readEvidenceInput(await readInput(file, MAX_INPUT_BYTES));
+  const anchor = options.root === undefined ? intelSgxRootCa : loadTrustAnchor(await readInput(options.root, MAX_INPUT_BYTES));
+  const vmConfig = options.vmConfig === undefined ? undefined : await readInputText(options.vmConfig, MAX_INPUT_BYTES);
   const quote = parseQuote(quoteBytes(input));
   const collateral = await collateralFor(quote, options, anchor, now);
   return reportOn(input, quote, { collateral, anchor, now }, vmConfig);
@@ -105,7 +105,7 @@ function quoteBytes(input: EvidenceInput): Uint8Array {
 }
 
 async function collateralFor(quote: Quote, options: EvidenceVerifyOptions, anchor: TrustAnchor, now: Date): Promise<Collateral> {
-  if (options.collateral !== undefined) return parseCollateral(await readText(options.collateral));
+  if (options.collateral !== undefined) return parseCollateral(await readInputText(options.collateral, MAX_INPUT_BYTES));
   const store = createCollateralStore({ pccsUrl: options.pccs ?? DEFAULT_PCCS_URL, anchor, now: () => now });
   return store.collateralFor(quote);
 }
@@ -116,20 +116,4 @@ function parseTime(text: string): Date {
   const time = new Date(text);
   if (isIso && !Number.isNaN(time.getTime())) return time;
   throw new KmsError("malformed.usage", "--at: need an ISO time with zone, such as 2026-06-15T00:00:00Z");
-}
-
-async function readText(path: string): Promise<string> {
-  return fromUtf8(await read(path), path, "malformed.file");
-}
-
-async function read(path: string): Promise<Uint8Array> {
-  try {
-    const { size } = await stat(path);
-    if (size > MAX_INPUT_BYTES)
-      throw new KmsError("malformed.file", `${path}: need at most ${MAX_INPUT_BYTES} bytes, have ${size}`);
-    return new Uint8Array(await readFile(path));
-  } catch (cause) {
-    if (cause instanceof KmsError) throw cause;
-    throw new KmsError("malformed.file", `${path}: cannot be read`, { cause });
-  }
 }

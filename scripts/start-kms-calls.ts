@@ -1,11 +1,13 @@
 /** What the operator and the app ask of the KMS: the onboard service over plain HTTP, the main service over RA-TLS. */
-import { X509Certificate } from "node:crypto";
 import { readFile, writeFile } from "node:fs/promises";
 import { z } from "zod";
+import { fromHex } from "../kms/bytes.ts";
 import { type Code, codes, KmsError } from "../kms/errors.ts";
 import { createRaTlsClient, fetchTempCa, needKmsUsage, type RaTlsClient } from "../kms/ra-tls/client.ts";
 import { createGuestAgent } from "../kms/ra-tls/guest-agent.ts";
 import { makeRaTlsIdentity } from "../kms/ra-tls/identity.ts";
+import { appKeysSchema } from "./lib/app-keys.ts";
+import { requireRootKey } from "./lib/kms-server.ts";
 import type { State } from "./start-state.ts";
 
 const timeoutMs = 30_000;
@@ -15,15 +17,11 @@ const refusalSchema = z.object({ error: z.string() });
 const attestationInfoSchema = z.object({ mr_aggregated: hash, device_id: hash, os_image_hash: hash });
 const bootstrapSchema = z.object({ ca_pubkey: hex, k256_pubkey: hex, attestation: hex });
 const metaSchema = z.object({ ca_cert: z.string(), k256_pubkey: hex, bootstrap_info: bootstrapSchema, is_dev: z.literal(false) });
-const appKeySchema = z.object({
-  disk_crypt_key: hex.length(64),
-  env_crypt_key: hex.length(64),
-  k256_key: hex.length(64),
-  k256_signature: hex.length(130),
-});
+
+const releasedSchema = appKeysSchema.omit({ ca_cert: true, gateway_app_id: true });
 
 export type BootstrapInfo = z.output<typeof bootstrapSchema>;
-export type AppKeys = z.output<typeof appKeySchema>;
+export type AppKeys = z.output<typeof releasedSchema>;
 
 export interface Refusal {
   readonly step: number;
@@ -73,7 +71,7 @@ export async function finish(onboardUrl: string): Promise<void> {
 /** GetMeta over TLS under the root that was registered, with everything in it that the bootstrap promised. */
 export async function checkMeta(kmsUrl: string, caCertFile: string, promised: BootstrapInfo): Promise<void> {
   const caCert = await readFile(caCertFile, "utf8");
-  requireRootKey(caCert, promised.ca_pubkey);
+  requireRootKey(caCert, registeredKey(promised), "the certificate folder");
   const client = createRaTlsClient({ baseUrl: kmsUrl, rootCaPem: caCert, checkServer: needKmsUsage });
   const meta = metaSchema.parse(await client.call("GetMeta", null));
   if (meta.ca_cert !== caCert) throw mismatch("GetMeta: ca_cert is not the root certificate of the certificate folder");
@@ -84,18 +82,13 @@ export async function checkMeta(kmsUrl: string, caCertFile: string, promised: Bo
 /** What a guest does at boot: the temp CA, a leaf with evidence, and a client that trusts exactly the registered root. */
 export async function appClient(kmsUrl: string, state: State, promised: BootstrapInfo): Promise<RaTlsClient> {
   const tempCa = await fetchTempCa(kmsUrl, { checkServer: needKmsUsage });
-  requireRootKey(tempCa.caCertPem, promised.ca_pubkey);
+  requireRootKey(tempCa.caCertPem, registeredKey(promised), "GetTempCaCert");
   const identity = await makeRaTlsIdentity(createGuestAgent(`unix:${state.appSocket}`), tempCa, new Date());
   return createRaTlsClient({ baseUrl: kmsUrl, rootCaPem: tempCa.caCertPem, identity, checkServer: needKmsUsage });
 }
 
 export async function getAppKey(client: RaTlsClient): Promise<AppKeys> {
-  return appKeySchema.parse(await client.call("GetAppKey", { api_version: 1, vm_config: "" }));
-}
-
-function requireRootKey(caCertPem: string, expectedSpki: string): void {
-  const spki = new X509Certificate(caCertPem).publicKey.export({ format: "der", type: "spki" });
-  if (spki.toString("hex") !== expectedSpki) throw mismatch("the root certificate does not hold the registered key");
+  return releasedSchema.parse(await client.call("GetAppKey", { api_version: 1, vm_config: "" }));
 }
 
 async function ask(url: string, init: RequestInit): Promise<Response> {
@@ -109,6 +102,10 @@ async function ask(url: string, init: RequestInit): Promise<Response> {
 function codeOf(text: string | null): Code {
   const known = Object.keys(codes).find((code): code is Code => code === text);
   return known ?? "unavailable.kms";
+}
+
+function registeredKey({ ca_pubkey }: BootstrapInfo): Uint8Array {
+  return fromHex(ca_pubkey, "ca_pubkey");
 }
 
 function mismatch(message: string): KmsError {

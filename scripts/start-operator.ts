@@ -2,10 +2,9 @@
 import { join } from "node:path";
 import { createPublicClient, http } from "viem";
 import { z } from "zod";
-import { fromHex } from "../kms/bytes.ts";
+import { fromHex, toHex } from "../kms/bytes.ts";
 import { type Code, codes, KmsError } from "../kms/errors.ts";
-import { k256Point, signaturePrefixes } from "../kms/keys/kdf.ts";
-import { recoverSigner65 } from "../kms/keys/signature.ts";
+import { issuerOf } from "./lib/app-keys.ts";
 import { kmsAuthAbi } from "./lib/governance-abi.ts";
 import type { Components } from "./start-components.ts";
 import type { Deployment } from "./start-deploy.ts";
@@ -47,10 +46,7 @@ export async function registeredK256Key(rpcUrl: string, { kmsAuth }: Deployment)
 
 /** From the released key up to the chain: the app key's signature must recover to the registered root key. */
 export function checkSignatureChain(keys: AppKeys, appId: string, registered: string): void {
-  const appPoint = k256Point(fromHex(keys.k256_key, "k256_key", 32));
-  const signature = fromHex(keys.k256_signature, "k256_signature", 65);
-  const signer = recoverSigner65(signature, signaturePrefixes.appKey, fromHex(appId, "app id", 20), appPoint);
-  if (Buffer.from(signer).toString("hex") !== registered) {
+  if (toHex(issuerOf(keys, fromHex(appId, "app id", 20))) !== registered) {
     throw new KmsError("unproven.server-identity", "the app key is not signed by the root key on the chain");
   }
 }

@@ -27,6 +27,8 @@ export interface CollateralStoreSettings {
   /** A quote whose certificates do not lead here starts no request, and nothing unverified is kept. */
   readonly anchor: TrustAnchor;
   readonly now: () => Date;
+  /** Another way to the service, such as through a proxy. */
+  readonly fetch?: (url: string, init: { readonly signal: AbortSignal }) => Promise<Response>;
   /** For each request. */
   readonly timeoutMs?: number;
   readonly maxResponseBytes?: number;
@@ -128,12 +130,13 @@ interface Answer {
 
 function createFetcher(settings: CollateralStoreSettings): (key: CollateralKey) => Promise<Collateral> {
   const base = pccsBase(settings.pccsUrl);
+  const reach = settings.fetch ?? fetch;
   const timeoutMs = settings.timeoutMs ?? TIMEOUT_MS;
   const maxBytes = settings.maxResponseBytes ?? MAX_RESPONSE_BYTES;
 
   const get = async (url: string, what: string): Promise<Answer> => {
     try {
-      const response = await fetch(url, { signal: AbortSignal.timeout(timeoutMs) });
+      const response = await reach(url, { signal: AbortSignal.timeout(timeoutMs) });
       if (!response.ok) {
         await response.body?.cancel();
         throw new KmsError("unavailable.collateral", `${what}: status ${response.status}`);
