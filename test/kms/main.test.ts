@@ -85,7 +85,7 @@ describe("a new KMS", () => {
     });
     expect(existsSync(around.certDir) ? readdirSync(around.certDir) : []).toEqual([]);
     expect((await post(onboard, "Onboard.Bootstrap", { domain: "a_b" })).code).toBe("malformed.domain");
-    expect((await post(onboard, "Onboard.Onboard", {})).body).toEqual({ error: "Service not found: Onboard" });
+    expect((await post(onboard, "Onboard.Onboard", {})).code).toBe("malformed.domain");
 
     delete denials.kms;
     const [first, second] = await Promise.all([1, 2].map(() => post(onboard, "Onboard.Bootstrap", { domain: "localhost" })));
