@@ -2,6 +2,8 @@
 import { Command, CommanderError, InvalidArgumentError } from "commander";
 import { benchAuth } from "./auth.ts";
 import { textOf } from "./auth-report.ts";
+import { benchKms } from "./kms.ts";
+import { kmsTextOf } from "./kms-report.ts";
 
 interface AuthOptions {
   readonly json?: true;
@@ -17,6 +19,19 @@ interface AuthOptions {
 
 const shortRequests = 20_000;
 const fullRequests = 100_000;
+
+interface KmsOptions {
+  readonly json?: true;
+  readonly full?: true;
+  readonly rounds: number;
+  readonly turn: number;
+  readonly connections: number;
+  readonly starts: number;
+  readonly releases?: number;
+}
+
+const shortReleases = 5_000;
+const fullReleases = 50_000;
 
 const amount = (text: string): number => {
   const value = Number(text);
@@ -60,6 +75,28 @@ program
     const note = (sentence: string) => console.error(sentence);
     const report = await benchAuth({ ...timing, memoryRequests, revocations }, note);
     console.log(options.json ? JSON.stringify({ ok: true, ...report }) : textOf(report));
+  });
+
+program
+  .command("kms")
+  .description("The KMS beside a bare TLS server: CPU and latency of its calls, start and memory.")
+  .option("--rounds <n>", "turns of each row; the median counts", (text) => count(String(positive(text))), 5)
+  .option(
+    "--turn <n>",
+    "requests in a turn on kept connections, a tenth on new ones",
+    (text) => count(String(positive(text))),
+    500,
+  )
+  .option("--connections <n>", "connections at a time", (text) => count(String(positive(text))), 1)
+  .option("--starts <n>", "starts to time, 0 leaves them out", count, 5)
+  .option("--releases <n>", `releases of the memory part, 0 leaves it out (default: ${shortReleases})`, count)
+  .option("--full", `${fullReleases} releases in the memory part`)
+  .option("--json", "one JSON document on stdout")
+  .action(async ({ rounds, turn: turnRequests, connections, starts, ...options }: KmsOptions) => {
+    const releases = options.releases ?? (options.full ? fullReleases : shortReleases);
+    const note = (sentence: string) => console.error(sentence);
+    const report = await benchKms({ rounds, turnRequests, connections, starts, releases }, note);
+    console.log(options.json ? JSON.stringify({ ok: true, ...report }) : kmsTextOf(report));
   });
 
 try {
