@@ -44,10 +44,14 @@ const attestation = table({
   }),
 });
 
+/** Of the listeners that speak plain HTTP without it. */
+const serverTls = z.strictObject({ key: path, certs: path }).optional();
+
 const admin = table({
   enabled: z.boolean().default(false),
-  address: z.string().default("127.0.0.1"),
+  address: z.string().min(1).default("127.0.0.1"),
   port: port.default(8001),
+  tls: serverTls,
   auth_token: z.string().default(""),
   htpasswd_file: z.string().default(""),
   insecure_no_auth: z.boolean().default(false),
@@ -83,6 +87,7 @@ export const configSchema = table({
       auto_bootstrap_domain: z.string().default(""),
       address: z.string().min(1).default("0.0.0.0"),
       port: port.default(8000),
+      tls: serverTls,
     }),
   }),
 });

@@ -1,6 +1,14 @@
 /** The configuration: layers of kms.toml and the environment to frozen settings, or every problem at once. */
 import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
+import {
+  type AdminSettings,
+  adminProblems,
+  adminSettings,
+  adminWeaknesses,
+  type ServerTlsFiles,
+  serverTlsFiles,
+} from "./config-admin.ts";
 import { type Layer, loadLayers } from "./config-files.ts";
 import { setLegacyAside } from "./config-legacy.ts";
 import { type Config, configSchema, problemsOf } from "./config-schema.ts";
@@ -39,7 +47,10 @@ export interface Settings {
     readonly autoBootstrapDomain: string;
     readonly address: string;
     readonly port: number;
+    readonly tls: ServerTlsFiles | undefined;
   };
+  /** Undefined: no admin listener. */
+  readonly admin: AdminSettings | undefined;
   readonly agentAddress: string;
   readonly logLevel: LogLevel;
 }
@@ -75,9 +86,9 @@ export function loadConfig(sources: ConfigSources): LoadedConfig {
   const layers = loadLayers({ explicit, cwd, systemDir }).map(readLayer);
   refuse(layers.flatMap((layer) => layer.problems));
   const config = configSchema.parse(layers.reduce<Table>((under, layer) => merge(under, layer.table), {}));
-  refuse(crossProblems(config));
+  refuse(crossProblems(config, env));
   const settings = toSettings(config, cwd, env);
-  return deepFreeze({ settings, reports: [...layers.flatMap((layer) => layer.reports), ...weakened(config)] });
+  return deepFreeze({ settings, reports: [...layers.flatMap((layer) => layer.reports), ...weakened(config, env)] });
 }
 
 function readLayer({ file, table: raw }: Layer): { table: Table; reports: string[]; problems: string[] } {
@@ -92,8 +103,8 @@ function refuse(problems: readonly string[]): void {
 }
 
 /** Rules over more than one key, checked on the merged table. */
-function crossProblems({ core }: Config): string[] {
-  const problems: string[] = [];
+function crossProblems({ core }: Config, env: Environment): string[] {
+  const problems = adminProblems(core.admin, env);
   const anchors = Object.keys(core.attestation.root_ca).map((name) => `core.attestation.root_ca.${name}`);
   if (anchors.length > 0 && !core.attestation.insecure_allow_external_trust_anchors) {
     problems.push(`${anchors.join(", ")}: needs core.attestation.insecure_allow_external_trust_anchors = true`);
@@ -103,7 +114,6 @@ function crossProblems({ core }: Config): string[] {
       "core.auth_api.type: dev releases keys to everyone, needs core.auth_api.dev.dangerously_allow_everything = true",
     );
   }
-  if (core.admin.enabled) problems.push("core.admin.enabled: the admin service is not part of this release, need false");
   if (core.onboard.auto_bootstrap_domain !== "") {
     try {
       parseDomain(core.onboard.auto_bootstrap_domain);
@@ -114,7 +124,7 @@ function crossProblems({ core }: Config): string[] {
   return problems;
 }
 
-function weakened({ core }: Config): string[] {
+function weakened({ core }: Config, env: Environment): string[] {
   const anchors = Object.keys(core.attestation.root_ca);
   const unused = anchors.filter((name) => name !== "tdx").map((name) => `core.attestation.root_ca.${name}`);
   const switches: [boolean, string][] = [
@@ -123,6 +133,7 @@ function weakened({ core }: Config): string[] {
     [!core.image.verify, "core.image.verify = false: OS images are not measured"],
     [!core.attest_rpc_cert, "core.attest_rpc_cert = false: the server certificate carries no evidence"],
     [anchors.includes("tdx"), "core.attestation.root_ca.tdx: evidence is trusted under another root than Intel's"],
+    ...adminWeaknesses(core.admin, env),
     [unused.length > 0, `${unused.join(", ")}: not used by this release`],
   ];
   return switches.filter(([on]) => on).map(([, line]) => line);
@@ -164,7 +175,9 @@ function toSettings({ rpc, core }: Config, cwd: string, env: Environment): Setti
       autoBootstrapDomain: core.onboard.auto_bootstrap_domain,
       address: core.onboard.address,
       port: core.onboard.port,
+      tls: serverTlsFiles(core.onboard.tls, file),
     },
+    admin: adminSettings(core.admin, env, file),
     agentAddress: agentAddress(env["DSTACK_AGENT_ADDRESS"], existsSync),
     logLevel: logLevel(env["RUST_LOG"]),
   };

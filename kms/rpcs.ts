@@ -1,10 +1,12 @@
 /** Joins the methods with the messages of the wire: which RPCs each listener serves, and which fields they read. */
-import { KMS, Onboard } from "./http/gen/kms_pb.ts";
+import { Admin, KMS, Onboard } from "./http/gen/kms_pb.ts";
 import type { Log } from "./http/log.ts";
 import type { PlainMessage } from "./http/plain.ts";
 import { type Rpc, rpcsOf } from "./http/rpc.ts";
+import { createImageCache } from "./image-cache.ts";
 import { k256Pubkey } from "./keys/root-keys.ts";
 import { readBootstrapInfo, type StoredKeySet } from "./keys/store.ts";
+import { clearImageCache } from "./methods/admin-clear-image-cache.ts";
 import { getAppEnvEncryptPubKey } from "./methods/get-app-env-encrypt-pubkey.ts";
 import { getAppKey } from "./methods/get-app-key.ts";
 import { getKmsKey } from "./methods/get-kms-key.ts";
@@ -63,6 +65,14 @@ export function onboardRpcs(services: Services, log: Log): Rpc[] {
     Bootstrap: (input) => onboardBootstrap({ bootstrap }, { domain: text(input, "domain") }),
     Onboard: (input) => onboardOnboard({ onboard }, { sourceUrl: text(input, "source_url"), domain: text(input, "domain") }),
     GetAttestationInfo: () => getAttestationInfo({ ownEvidence, agent, authority, siteName: settings.siteName }),
+  });
+}
+
+export function adminRpcs({ settings }: Services): Rpc[] {
+  const imageCache = createImageCache(settings.image.cacheDir);
+  return rpcsOf(Admin, {
+    ClearImageCache: (input) =>
+      clearImageCache({ imageCache }, { imageHash: text(input, "image_hash"), configHash: text(input, "config_hash") }),
   });
 }
 

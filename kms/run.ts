@@ -1,6 +1,7 @@
 /** The states of a KMS process: without keys it onboards; with keys it renews its certificates and serves. */
 import { readFile } from "node:fs/promises";
 import type { Logger } from "pino";
+import { type AdminService, loadServerTls, prepareAdminService } from "./admin-service.ts";
 import { SELF_BOOT_RENEWAL_MS } from "./authorization/self-boot.ts";
 import type { TlsFiles } from "./config.ts";
 import { KmsError } from "./errors.ts";
@@ -12,7 +13,7 @@ import { tlsServerOptions } from "./ra-tls/server.ts";
 import { createBootstrap } from "./replication/bootstrap.ts";
 import { oneAtATime } from "./replication/one-at-a-time.ts";
 import { reissueCertificates } from "./replication/reissue.ts";
-import { onboardRpcs, serviceRpcs } from "./rpcs.ts";
+import { adminRpcs, onboardRpcs, serviceRpcs } from "./rpcs.ts";
 import type { Services } from "./services.ts";
 
 export interface Run {
@@ -23,15 +24,17 @@ export interface Run {
   readonly serving: (listener: Listener) => void;
 }
 
-/** Returns when the main listener serves. */
+/** Returns when the main listener serves, and the admin's where there is one. */
 export async function startKms(run: Run): Promise<void> {
   const { settings } = run.services;
+  const admin = await prepareAdminService(settings.admin);
   if (settings.onboard.enabled && (await inspectKeyStore(settings.certDir)) === "empty") {
     await getKeys(run);
     if ((await inspectKeyStore(settings.certDir)) === "empty") throw new KmsError("fault.start", "Failed to onboard");
   }
   const keys = await loadKeys(run);
-  await serveMain(run, keys);
+  const main = await serveMain(run, keys);
+  if (admin !== undefined) await serveAdmin(run, admin, main);
 }
 
 async function getKeys(run: Run): Promise<void> {
@@ -45,10 +48,11 @@ async function getKeys(run: Run): Promise<void> {
 
 /** Plain HTTP until the operator finishes; the main listener may then take the same port. */
 async function serveOnboard({ services, log, serving }: Run): Promise<void> {
-  const { address, port } = services.settings.onboard;
+  const { address, port, tls: files } = services.settings.onboard;
+  const tls = await loadServerTls(files, "core.onboard.tls");
   const finished = Promise.withResolvers<void>();
   const app = createOnboardApp({ rpcs: onboardRpcs(services, log), onFinish: finished.resolve, log });
-  const listener = await listen(app, { hostname: address, port, log });
+  const listener = await listen(app, { hostname: address, port, log, ...(tls === undefined ? {} : { tls }) });
   serving(listener);
   log.info({ url: listener.url, mode: "onboard" }, "listening");
   await finished.promise;
@@ -70,7 +74,7 @@ async function loadKeys({ services, log }: Run): Promise<StoredKeySet> {
   }
 }
 
-async function serveMain({ services, log, version, serving }: Run, keys: StoredKeySet): Promise<void> {
+async function serveMain({ services, log, version, serving }: Run, keys: StoredKeySet): Promise<Listener> {
   const { rpc, metrics } = services.settings;
   const app = createServiceApp({
     prefix: "KMS.",
@@ -89,6 +93,14 @@ async function serveMain({ services, log, version, serving }: Run, keys: StoredK
   serving(listener);
   log.info({ url: listener.url, mode: "main" }, "listening");
   if (services.settings.enforceSelfAuthorization) renewSelfBootOnTimer({ services, log });
+  return listener;
+}
+
+/** A signal ends both. */
+async function serveAdmin({ services, log, serving }: Run, admin: AdminService, main: Listener): Promise<void> {
+  const listener = await admin.serve(adminRpcs(services), log);
+  serving({ url: main.url, close: async () => void (await Promise.all([main.close(), listener.close()])) });
+  log.info({ url: listener.url, mode: "admin" }, "listening");
 }
 
 /** Operators read here that this KMS no longer proves itself, before a caller does. */

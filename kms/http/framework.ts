@@ -23,7 +23,6 @@ export function createFramedApp(log: Log, headers: Readonly<Record<string, strin
     await next();
     for (const [name, value] of Object.entries({ ...DEFAULT_HEADERS, ...headers })) c.res.headers.set(name, value);
   });
-  app.get("/health", (c) => c.body("OK", 200, PLAIN_TEXT));
   app.notFound((c) => errorPage(c.req.header("accept"), 404, "Not Found", "The requested resource could not be found."));
   app.onError((error, c) => {
     log.error({ err: error, path: c.req.path }, "route failed");
@@ -31,6 +30,11 @@ export function createFramedApp(log: Log, headers: Readonly<Record<string, strin
     return errorPage(c.req.header("accept"), 500, "Internal Server Error", description);
   });
   return app;
+}
+
+/** Says that the process serves; not on the admin listener. */
+export function serveHealth(app: App): void {
+  app.get("/health", (c) => c.body("OK", 200, PLAIN_TEXT));
 }
 
 function errorPage(accept: string | undefined, code: number, reason: string, description: string): Response {

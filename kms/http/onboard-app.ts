@@ -1,5 +1,5 @@
 /** The routes of the onboard listener, served until this KMS has keys and the operator finishes. */
-import { type App, createFramedApp, PLAIN_TEXT } from "./framework.ts";
+import { type App, createFramedApp, PLAIN_TEXT, serveHealth } from "./framework.ts";
 import { Onboard } from "./gen/kms_pb.ts";
 import type { Log } from "./log.ts";
 import { onboardPage, onboardPagePolicy } from "./onboard-page.ts";
@@ -29,6 +29,7 @@ export function createOnboardApp({ rpcs, onFinish, log }: OnboardAppInput): App 
   });
   const answer = createPrpcEndpoint({ prefix: "Onboard.", rpcs: [...rpcs, ...finishRpc], log });
   const app = createFramedApp(log);
+  serveHealth(app);
   const pageHeaders = { "Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": onboardPagePolicy };
   app.get("/", (c) => c.body(onboardPage, 200, pageHeaders));
   app.get("/finish", (c) => {

@@ -2,7 +2,7 @@
 import { TLSSocket } from "node:tls";
 import type { VerifiedEvidence } from "../attestation/verifier.ts";
 import { peerCertificateDer } from "../ra-tls/server.ts";
-import { type App, createFramedApp, PLAIN_TEXT } from "./framework.ts";
+import { type App, createFramedApp, PLAIN_TEXT, serveHealth } from "./framework.ts";
 import type { Log } from "./log.ts";
 import { createMetrics } from "./metrics.ts";
 import { createPrpcEndpoint } from "./prpc.ts";
@@ -23,6 +23,7 @@ export interface ServiceAppInput {
 
 export function createServiceApp(input: ServiceAppInput): App {
   const app = createFramedApp(input.log, { "X-App-Version": input.version });
+  serveHealth(app);
   const metrics = createMetrics();
   const answer = createPrpcEndpoint(input);
   app.use("/prpc/:method", async (c, next) => {

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -163,8 +164,13 @@ describe("refusals", () => {
   test.each([
     ["a root of trust without its switch", '[core.attestation.root_ca]\ntdx = "/r.pem"', "insecure_allow_external_trust_anchors"],
     ["dev mode without its switch", '[core.auth_api]\ntype = "dev"', "dangerously_allow_everything"],
-    ["the admin service", "[core.admin]\nenabled = true", "core.admin.enabled"],
-    ["TLS for the onboard listener", '[core.onboard.tls]\nkey = "/k"', "core.onboard.tls: unknown key"],
+    ["an admin service without a credential", "[core.admin]\nenabled = true", "core.admin.enabled: needs a credential"],
+    ["half of TLS for the onboard listener", '[core.onboard.tls]\nkey = "/k"', "core.onboard.tls.certs"],
+    [
+      "client certificates for the admin",
+      '[core.admin.tls]\nkey = "k"\ncerts = "c"\nmutual = {}',
+      "core.admin.tls.mutual: unknown",
+    ],
     ["an unknown authorization type", '[core.auth_api]\ntype = "none"', "core.auth_api.type"],
     ["a webhook that is no URL", '[core.auth_api.webhook]\nurl = "auth:8000"', "core.auth_api.webhook.url"],
     ["an auto-bootstrap domain with a port", '[core.onboard]\nauto_bootstrap_domain = "a:1"', "invalid DNS label"],
@@ -279,4 +285,47 @@ test("any JSON object is either settings or a list of problems", () => {
     }),
     { numRuns: 100 },
   );
+});
+
+describe("the admin service", () => {
+  const enabled = (more = "") => put("admin.toml", `[core.admin]\nenabled = true\n${more}`);
+  const sha256 = (text: string) => createHash("sha256").update(text).digest("hex");
+
+  test("is off unless enabled, whatever else is set", () => {
+    expect(loadText('[core.admin]\nauth_token = "x"\nhtpasswd_file = "/x"').settings.admin).toBeUndefined();
+  });
+
+  test("listens where it is told, on this machine alone by default", () => {
+    const { admin } = load(enabled('insecure_no_auth = true\ntls = { key = "k", certs = "/c" }')).settings;
+    expect(admin).toEqual({
+      address: "127.0.0.1",
+      port: 8001,
+      tls: { keyFile: join(root, "cwd", "k"), certFile: "/c" },
+      tokenHash: undefined,
+      htpasswdFile: undefined,
+      noAuth: true,
+    });
+  });
+
+  test.each<[string, string, Record<string, string>, string]>([
+    ["the file's", 'auth_token = " one "', { DSTACK_KMS_ADMIN_TOKEN: "two", ADMIN_API_TOKEN: "three" }, "one"],
+    ["the first variable's", "", { DSTACK_KMS_ADMIN_TOKEN: " two\n", ADMIN_API_TOKEN: "three" }, "two"],
+    ["the second variable's", 'auth_token = "  "', { DSTACK_KMS_ADMIN_TOKEN: "", ADMIN_API_TOKEN: "\tthree" }, "three"],
+  ])("has %s token, trimmed and only as its hash", (_what, text, env, expected) => {
+    const { settings, reports } = load(enabled(text), env);
+    expect(settings.admin?.tokenHash).toBe(sha256(expected));
+    expect(inspect([settings, reports], { depth: null })).not.toContain(expected);
+  });
+
+  test.each([["auth_token = ' '"], [""]])("needs one that is not blank: %j", (text) => {
+    const error = refusal(() => load(enabled(text), { DSTACK_KMS_ADMIN_TOKEN: " ", ADMIN_API_TOKEN: "\n" }));
+    expect(error.message).toMatch(/core\.admin\.auth_token, core\.admin\.htpasswd_file or DSTACK_KMS_ADMIN_TOKEN/);
+  });
+
+  test("says what weakens it", () => {
+    expect(load(enabled("insecure_no_auth = true")).reports.join()).toContain("core.admin.insecure_no_auth = true");
+    expect(load(enabled('auth_token = "short"')).reports.join()).toContain("the token has 5 characters, want at least 16");
+    expect(load(enabled('htpasswd_file = "users"')).reports).toEqual([]);
+    expect(load(enabled('htpasswd_file = "users"')).settings.admin?.htpasswdFile).toBe(join(root, "cwd", "users"));
+  });
 });
