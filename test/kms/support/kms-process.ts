@@ -37,10 +37,11 @@ export interface Surroundings {
   close(): Promise<void>;
 }
 
-export async function surround(): Promise<Surroundings> {
+/** Nodes of one `appCompose` measure the same. */
+export async function surround(appCompose = '{"name":"kms"}'): Promise<Surroundings> {
   const dir = mkdtempSync(join(tmpdir(), "kms-process-"));
   const platform = simulatedPlatform();
-  const kmsTd = simulatedTd({ platform, appCompose: '{"name":"kms"}' });
+  const kmsTd = simulatedTd({ platform, appCompose });
   const agent = createGuestAgentServer(kmsTd, { appName: "kms", version: "0" });
   const pccs = createPccs(platform, () => new Date());
   const webhook = await startWebhook();
