@@ -1,6 +1,7 @@
 /** KMS.GetMeta: what this KMS is, for anyone. */
 import type { Authority } from "../authorization/authority.ts";
-import { parseBootstrapInfo } from "../replication/bootstrap-info.ts";
+import { equal } from "../bytes.ts";
+import { type BootstrapInfo, parseBootstrapInfo } from "../replication/bootstrap-info.ts";
 
 export interface GetMetaServices {
   readonly authority: Authority;
@@ -16,11 +17,17 @@ export async function getMeta(services: GetMetaServices) {
     ca_cert: services.rootCaCertPem,
     allow_any_upgrade: info.isDev,
     k256_pubkey: services.k256Pubkey,
-    bootstrap_info: parseBootstrapInfo(await services.readBootstrapInfo()),
+    bootstrap_info: await bootstrapInfo(services),
     is_dev: info.isDev,
     gateway_app_id: info.gatewayAppId,
     kms_contract_address: info.kmsContractAddress,
     chain_id: info.chainId,
     app_auth_implementation: info.appImplementation,
   };
+}
+
+/** A node that onboarded where a bootstrap had broken off still has that one's file, which proves keys that nobody holds. */
+async function bootstrapInfo({ k256Pubkey, readBootstrapInfo }: GetMetaServices): Promise<BootstrapInfo | null> {
+  const info = parseBootstrapInfo(await readBootstrapInfo());
+  return info !== null && equal(info.k256_pubkey, k256Pubkey) ? info : null;
 }

@@ -54,7 +54,7 @@ describe("GetMeta", () => {
     getMeta({
       authority: devAuthority(),
       rootCaCertPem: "root",
-      k256Pubkey: new Uint8Array(33),
+      k256Pubkey: Uint8Array.of(0x02),
       readBootstrapInfo: async () => file,
     });
 
@@ -62,7 +62,7 @@ describe("GetMeta", () => {
     expect(await meta(null)).toEqual({
       ca_cert: "root",
       allow_any_upgrade: true,
-      k256_pubkey: new Uint8Array(33),
+      k256_pubkey: Uint8Array.of(0x02),
       bootstrap_info: null,
       is_dev: true,
       gateway_app_id: "any",
@@ -85,12 +85,16 @@ describe("GetMeta", () => {
     });
   });
 
-  test.each([[{}], ["text"], [{ ca_pubkey: "c", k256_pubkey: "02" }], [{ ca_pubkey: "0xca", k256_pubkey: "02" }], [[]]])(
-    "answers null for the file content %j",
-    async (file) => {
-      expect((await meta(file)).bootstrap_info).toBeNull();
-    },
-  );
+  test.each([
+    [{}],
+    ["text"],
+    [{ ca_pubkey: "c", k256_pubkey: "02" }],
+    [{ ca_pubkey: "0xca", k256_pubkey: "02" }],
+    [[]],
+    [{ ca_pubkey: "ca", k256_pubkey: "03" }],
+  ])("answers null for the file content %j", async (file) => {
+    expect((await meta(file)).bootstrap_info).toBeNull();
+  });
 });
 
 describe("GetAppEnvEncryptPubKey", () => {
