@@ -3,7 +3,7 @@ import { beforeEach, describe, expect, test } from "vitest";
 import { type Authority, createAuthority, MAX_DECISION_AGE_MS } from "../../kms/authorization/authority.ts";
 import type { Role } from "../../kms/authorization/authorized-boot.ts";
 import type { Decision, Policy } from "../../kms/authorization/policy.ts";
-import { appraised } from "./support/boots.ts";
+import { appraised, bootInfo } from "./support/boots.ts";
 import { refusal } from "./support/refusals.ts";
 
 const own = appraised({ appId: new Uint8Array(20).fill(0xaa) });
@@ -108,5 +108,25 @@ describe("no key is released", () => {
     answers.self = [{ decision: no }, { decision: no }];
     await refusal(authority.authorizeSelf());
     expect((await refusal(authority.authorizeApp(appraised()))).code).toBe("denied.self");
+  });
+});
+
+describe("the source of root keys", () => {
+  const ask = () => authority.authorizeSource(bootInfo());
+
+  test("is allowed after a late yes only when the next one is in time", async () => {
+    answers.app = [{ takes: slow }];
+    await ask();
+    expect(asked).toEqual(["kms", "kms"]);
+  });
+
+  test("is refused after two late answers, and after a no at the second asking", async () => {
+    answers.app = [{ takes: slow }, { takes: slow }];
+    expect((await refusal(ask())).code).toBe("unavailable.webhook");
+    answers.app = [{ takes: slow }, { decision: no }];
+    expect(await refusal(ask())).toEqual({
+      code: "denied.policy",
+      message: "Source KMS is not allowed for onboarding: boot denied: KMS is paused",
+    });
   });
 });

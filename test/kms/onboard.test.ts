@@ -2,15 +2,19 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { toHex } from "../../kms/bytes.ts";
+import { reportData } from "../../kms/attestation/report-data.ts";
+import { toHex, utf8 } from "../../kms/bytes.ts";
+import { p256Spki } from "../../kms/keys/kdf.ts";
 import { generateP256Scalar, k256Pubkey } from "../../kms/keys/root-keys.ts";
 import { loadKeySet } from "../../kms/keys/store.ts";
 import { onboardOnboard } from "../../kms/methods/onboard-onboard.ts";
+import { oidOf, privateExtension } from "../../kms/ra-tls/extensions.ts";
 import { createPlatform } from "../../scripts/devnet/platform.ts";
 import { simulatedTd } from "../support/simulated-td.ts";
 import { createReceiver, type Receiver, replicaDomain, sourceTd } from "./support/receiver.ts";
 import { refusal } from "./support/refusals.ts";
 import {
+  type Extension,
   keyText,
   random,
   type SourceOptions,
@@ -63,6 +67,27 @@ describe("an honest source", () => {
       appId: toHex(sourceTd.appId),
       composeHash: toHex(sourceTd.composeHash),
       osImageHash: toHex(sourceTd.osImageHash),
+    });
+  });
+
+  test("of an old release, whose certificate names no OS image, is asked about under that of this side", async () => {
+    const legacy = ({ usage }: { usage: Extension }) => {
+      const { platform } = sourceTd.evidence(reportData("ratls-cert", p256Spki(sourceRpcScalar)));
+      if (platform.kind !== "tdx") throw new Error("not a TD");
+      const log = platform.eventLog.map((event) => ({
+        imr: event.imr,
+        event_type: event.eventType,
+        digest: toHex(event.digest),
+        event: event.event,
+        event_payload: toHex(event.eventPayload),
+      }));
+      const quote = privateExtension(oidOf.tdxQuote, platform.quote);
+      return [usage, quote, privateExtension(oidOf.tdxEventLog, utf8(JSON.stringify(log)))];
+    };
+    expect(await node.from({ extensions: legacy })).toEqual(k256Pubkey(sourceKeys));
+    expect(JSON.parse(node.around.webhook.calls[0]?.body ?? "")).toMatchObject({
+      composeHash: toHex(sourceTd.composeHash),
+      osImageHash: toHex(node.around.kmsTd.osImageHash),
     });
   });
 
@@ -128,7 +153,7 @@ describe("nothing is asked of anyone", () => {
 });
 
 describe("a source is refused before it is asked for anything", () => {
-  const untouched = async (options: Partial<SourceOptions>, code: string, message: string) => {
+  const untouched = async (options: Partial<SourceOptions>, code: string, message: unknown) => {
     await node.refused(node.from(options), code, message);
     expect(node.source?.requests).toEqual([]);
     expect(node.around.webhook.calls).toEqual([]);
@@ -164,6 +189,15 @@ describe("a source is refused before it is asked for anything", () => {
       expect.stringMatching(/^Failed to onboard: server certificate valid from /),
     ]);
     expect(node.source?.requests).toEqual([]);
+  });
+
+  test("with a mebibyte of evidence, in the handshake", async () => {
+    const large = privateExtension(oidOf.attestation, new Uint8Array(1024 ** 2));
+    await untouched(
+      { extensions: ({ usage }) => [usage, large] },
+      "unavailable.kms",
+      expect.stringContaining("excessive message size"),
+    );
   });
 
   test("on hardware of another root", async () => {

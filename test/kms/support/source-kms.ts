@@ -50,7 +50,7 @@ export interface SourceOptions {
   readonly answer?: (method: string, response: ServerResponse) => unknown;
 }
 
-type Extension = ReturnType<typeof privateExtension>;
+export type Extension = ReturnType<typeof privateExtension>;
 
 export interface SourceKms {
   readonly url: string;
