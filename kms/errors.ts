@@ -62,6 +62,7 @@ export const codes = {
   "unproven.server-identity": "the server is not the KMS it should be",
   "unproven.csr-signature": "the certificate request is not signed by the key it names",
   "unproven.root-keys": "the root keys of a KMS are not those registered in the contract",
+  "unproven.env-key": "the environment key is not signed by the root key, or not lately",
   "unproven.registration": "the bootstrap information does not prove its keys",
 
   // the policy owner said no
