@@ -26,7 +26,11 @@ function lockIsComplete(file: string): StepResult {
   return { name: file, ok, output: "" };
 }
 
-const results = [lockIsComplete("package-lock.json"), lockIsComplete("tools/node/package-lock.json")];
+const results = [
+  lockIsComplete("package-lock.json"),
+  lockIsComplete("tools/node/package-lock.json"),
+  lockIsComplete("tools/dstack-sdk/package-lock.json"),
+];
 for (const step of steps) results.push(await runStep(step));
 const failed = results.filter((result) => !result.ok).length;
 console.log(`check: ${results.length - failed} passed, ${failed} failed`);
