@@ -5,6 +5,7 @@ import manifest from "../package.json" with { type: "json" };
 import { loadConfig } from "./config.ts";
 import { asKmsError, families, KmsError } from "./errors.ts";
 import type { Listener } from "./http/listeners.ts";
+import { lockKeyStore } from "./keys/store-lock.ts";
 import { startKms } from "./run.ts";
 import { createServices } from "./services.ts";
 
@@ -46,6 +47,11 @@ async function main(): Promise<void> {
   const { settings, reports } = loadConfig({ explicit: options.config, cwd: process.cwd() });
   const log = createLog(settings.logLevel);
   for (const report of reports) log.warn({ config: true }, report);
+
+  const lock = await lockKeyStore(settings.certDir);
+  process.once("exit", () => lock.release());
+  if (!lock.isHeld)
+    log.warn({ certDir: settings.certDir }, "the certificate folder cannot be written: certificates are not renewed");
 
   let current: Listener | undefined;
   stopOnSignals(log, async () => current?.close());

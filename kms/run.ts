@@ -6,9 +6,10 @@ import { SELF_BOOT_RENEWAL_MS } from "./authorization/self-boot.ts";
 import type { TlsFiles } from "./config.ts";
 import { KmsError } from "./errors.ts";
 import { type Listener, listen } from "./http/listeners.ts";
+import { createMetrics } from "./http/metrics.ts";
 import { createOnboardApp } from "./http/onboard-app.ts";
 import { createServiceApp } from "./http/service-app.ts";
-import { inspectKeyStore, loadKeySet, type StoredKeySet } from "./keys/store.ts";
+import { inspectKeyStore, loadKeySet, recoverKeyStore, type StoredKeySet } from "./keys/store.ts";
 import { tlsServerOptions } from "./ra-tls/server.ts";
 import { createBootstrap } from "./replication/bootstrap.ts";
 import { oneAtATime } from "./replication/one-at-a-time.ts";
@@ -28,6 +29,7 @@ export interface Run {
 export async function startKms(run: Run): Promise<void> {
   const { settings } = run.services;
   const admin = await prepareAdminService(settings.admin);
+  await recoverKeys(run);
   if (settings.onboard.enabled && (await inspectKeyStore(settings.certDir)) === "empty") {
     await getKeys(run);
     if ((await inspectKeyStore(settings.certDir)) === "empty") throw new KmsError("fault.start", "Failed to onboard");
@@ -35,6 +37,13 @@ export async function startKms(run: Run): Promise<void> {
   const keys = await loadKeys(run);
   const main = await serveMain(run, keys);
   if (admin !== undefined) await serveAdmin(run, admin, main);
+}
+
+async function recoverKeys({ services, log }: Run): Promise<void> {
+  const { certDir } = services.settings;
+  const recovery = await recoverKeyStore(certDir, services.disk);
+  if (recovery === "completed") log.warn({ certDir }, "an interrupted start of this KMS is completed: its keys were sealed");
+  if (recovery === "discarded") log.warn({ certDir }, "an interrupted start of this KMS is undone: its keys were never in use");
 }
 
 async function getKeys(run: Run): Promise<void> {
@@ -51,11 +60,13 @@ async function serveOnboard({ services, log, serving }: Run): Promise<void> {
   const { address, port, tls: files } = services.settings.onboard;
   const tls = await loadServerTls(files, "core.onboard.tls");
   const finished = Promise.withResolvers<void>();
-  const app = createOnboardApp({ rpcs: onboardRpcs(services, log), onFinish: finished.resolve, log });
+  const alone = oneAtATime();
+  const app = createOnboardApp({ rpcs: onboardRpcs(services, log, alone), onFinish: finished.resolve, log });
   const listener = await listen(app, { hostname: address, port, log, ...(tls === undefined ? {} : { tls }) });
   serving(listener);
   log.info({ url: listener.url, mode: "onboard" }, "listening");
   await finished.promise;
+  await alone(async () => undefined); // keys that are being made are stored and answered first
   await listener.close();
 }
 
@@ -75,7 +86,8 @@ async function loadKeys({ services, log }: Run): Promise<StoredKeySet> {
 }
 
 async function serveMain({ services, log, version, serving }: Run, keys: StoredKeySet): Promise<Listener> {
-  const { rpc, metrics } = services.settings;
+  const { rpc } = services.settings;
+  const metrics = services.settings.metrics ? createMetrics() : undefined;
   const app = createServiceApp({
     prefix: "KMS.",
     rpcs: serviceRpcs(services, keys, log),
@@ -89,7 +101,8 @@ async function serveMain({ services, log, version, serving }: Run, keys: StoredK
     log.warn(rpc.tls, "rpc.tls names other certificates than those in core.cert_dir: keep them in step");
   }
   const tls = { ...tlsServerOptions(files), rejectUnauthorized: rpc.tls.clientCertificateMandatory };
-  const listener = await listen(app, { hostname: rpc.address, port: rpc.port, tls, log });
+  const onHandshakeFailure = () => metrics?.countHandshakeFailure();
+  const listener = await listen(app, { hostname: rpc.address, port: rpc.port, tls, log, onHandshakeFailure });
   serving(listener);
   log.info({ url: listener.url, mode: "main" }, "listening");
   if (services.settings.enforceSelfAuthorization) renewSelfBootOnTimer({ services, log });

@@ -13,6 +13,7 @@ import { keepSelfBoot } from "./authorization/self-boot.ts";
 import type { Settings } from "./config.ts";
 import { KmsError } from "./errors.ts";
 import type { Random } from "./keys/root-keys.ts";
+import { type Disk, systemDisk } from "./keys/store-disk.ts";
 import { type Authenticate, createKnownCallers } from "./known-callers.ts";
 import { createOwnEvidence, type OwnEvidence } from "./own-evidence.ts";
 import { createGuestAgent, type GuestAgent } from "./ra-tls/guest-agent.ts";
@@ -24,6 +25,7 @@ export interface Services {
   readonly settings: Settings;
   readonly now: () => Date;
   readonly random: Random;
+  readonly disk: Disk;
   readonly agent: GuestAgent;
   readonly verifier: Verifier;
   readonly ownEvidence: OwnEvidence;
@@ -51,7 +53,18 @@ export async function createServices(settings: Settings, version: string): Promi
   });
   const random: Random = (length) => new Uint8Array(randomBytes(length));
   const authenticate = createKnownCallers({ verifier, stands });
-  return { settings, now, random, agent, verifier, ownEvidence, authority, authenticate, renewSelfBoot: self.renew };
+  return {
+    settings,
+    now,
+    random,
+    disk: systemDisk,
+    agent,
+    verifier,
+    ownEvidence,
+    authority,
+    authenticate,
+    renewSelfBoot: self.renew,
+  };
 }
 
 function createPolicy({ auth }: Settings, version: string): Policy {

@@ -7,7 +7,7 @@ import { KmsError } from "../errors.ts";
 import { wipe } from "./kdf.ts";
 import { decodeKeyPem, encodeKeyPem } from "./key-pem.ts";
 import { caSpki, RootKeys } from "./root-keys.ts";
-import { type Disk, ensureFolder, systemDisk } from "./store-disk.ts";
+import { type Disk, diskFault, ensureFolder, systemDisk } from "./store-disk.ts";
 import {
   exists,
   inFile,
@@ -95,6 +95,7 @@ export async function createKeySet(
   if ((await inspectKeyStore(dir)) !== "empty") {
     throw new KmsError("denied.already-bootstrapped", "KMS has already been bootstrapped");
   }
+  if (bootstrapInfo === undefined) await setAside(dir, bootstrapFile, disk);
   const rootKeyPem = encodeKeyPem(keySet.rootKeys.caScalar);
   try {
     await writeStage(
@@ -164,6 +165,16 @@ export async function readBootstrapInfo(dir: string): Promise<unknown> {
     return JSON.parse(await readText(dir, bootstrapFile));
   } catch {
     return null;
+  }
+}
+
+/** The bootstrap information of a KMS that never came to be must not speak for the keys of another one. */
+async function setAside(dir: string, name: string, disk: Disk): Promise<void> {
+  if (!(await exists(dir, name))) return;
+  try {
+    await disk.rename(join(dir, name), join(dir, `${name}.old`));
+  } catch (cause) {
+    throw diskFault(`${name}: cannot be renamed`, dir, cause);
   }
 }
 

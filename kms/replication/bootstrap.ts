@@ -4,6 +4,7 @@ import type { Authority } from "../authorization/authority.ts";
 import { inContext, KmsError } from "../errors.ts";
 import { caSpki, generateP256Scalar, generateRootKeys, k256Pubkey, type Random, type RootKeys } from "../keys/root-keys.ts";
 import { createKeySet, inspectKeyStore, type KeySet } from "../keys/store.ts";
+import type { Disk } from "../keys/store-disk.ts";
 import { exists } from "../keys/store-files.ts";
 import { type BootstrapInfo, formatBootstrapInfo } from "./bootstrap-info.ts";
 import { type KeySetSettings, makeKeySet, wipeKeys } from "./key-set.ts";
@@ -16,6 +17,7 @@ export interface BootstrapSettings extends KeySetSettings, RegisteredKeysSetting
   readonly enforceSelfAuthorization: boolean;
   readonly authority: Authority;
   readonly random: Random;
+  readonly disk?: Disk | undefined;
   /** Shared with onboarding: two at once must not make two KMSs of one folder. */
   readonly alone: OneAtATime;
 }
@@ -28,14 +30,14 @@ export interface Bootstrap {
 }
 
 export function createBootstrap(settings: BootstrapSettings): Bootstrap {
-  const { certDir, alone } = settings;
+  const { certDir, alone, disk } = settings;
   return {
     manual: (domain) =>
       alone(async () => {
         await needPermission(settings, "bootstrap");
         return withFreshKeys(settings, domain, async (keySet) => {
           const info = await proveKeys(settings, keySet.rootKeys);
-          await createKeySet(certDir, keySet, domain, formatBootstrapInfo(info));
+          await createKeySet(certDir, keySet, domain, formatBootstrapInfo(info), disk);
           return info;
         });
       }),
@@ -45,7 +47,7 @@ export function createBootstrap(settings: BootstrapSettings): Bootstrap {
         const isProvable = settings.attestRpcCert || settings.enforceSelfAuthorization;
         await withFreshKeys(settings, domain, async (keySet) => {
           const info = isProvable ? formatBootstrapInfo(await proveKeys(settings, keySet.rootKeys)) : undefined;
-          await createKeySet(certDir, keySet, domain, info);
+          await createKeySet(certDir, keySet, domain, info, disk);
         });
       }),
   };

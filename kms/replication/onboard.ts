@@ -3,6 +3,7 @@ import type { Authority } from "../authorization/authority.ts";
 import { inContext, KmsError } from "../errors.ts";
 import { k256Pubkey, type Random } from "../keys/root-keys.ts";
 import { createKeySet, inspectKeyStore } from "../keys/store.ts";
+import type { Disk } from "../keys/store-disk.ts";
 import { exists } from "../keys/store-files.ts";
 import { type KeySetSettings, makeKeySet, wipeKeys } from "./key-set.ts";
 import type { OneAtATime } from "./one-at-a-time.ts";
@@ -15,6 +16,7 @@ export interface OnboardSettings extends SourceSettings, KeySetSettings, Registe
   readonly certDir: string;
   readonly authority: Authority;
   readonly random: Random;
+  readonly disk?: Disk | undefined;
   /** Shared with bootstrap. */
   readonly alone: OneAtATime;
 }
@@ -46,7 +48,7 @@ async function needNoRootKeys(certDir: string): Promise<void> {
 }
 
 async function replicate(settings: OnboardSettings, baseUrl: string, domain: string): Promise<Uint8Array> {
-  const { authority, certDir, random } = settings;
+  const { authority, certDir, random, disk } = settings;
   const source = await attestSource(settings, baseUrl);
   await authority.authorizeSource(source.info);
   const keys = parseReceivedKeys(await fetchKmsKey(settings, source), source.tempCa, random);
@@ -54,7 +56,7 @@ async function replicate(settings: OnboardSettings, baseUrl: string, domain: str
     await needTheRegistered(settings, keys.rootKeys);
     const keySet = await makeKeySet(settings, domain, keys);
     await authority.authorizeSource(source.info); // again: evidence and the source's answer took their time
-    await createKeySet(certDir, keySet, domain);
+    await createKeySet(certDir, keySet, domain, undefined, disk);
     return k256Pubkey(keys.rootKeys);
   } finally {
     wipeKeys(keys);

@@ -4,6 +4,7 @@ import { makeRootCa, makeRpcLeaf, makeTempCa, renewalDue } from "../ca/kms-certi
 import { wipe } from "../keys/kdf.ts";
 import { decodeKeyPem } from "../keys/key-pem.ts";
 import { replaceCertificate, type StoredKeySet } from "../keys/store.ts";
+import type { Disk } from "../keys/store-disk.ts";
 import type { OwnEvidence } from "../own-evidence.ts";
 
 export interface ReissueSettings {
@@ -11,6 +12,7 @@ export interface ReissueSettings {
   readonly attestRpcCert: boolean;
   readonly ownEvidence: OwnEvidence;
   readonly now: () => Date;
+  readonly disk?: Disk | undefined;
 }
 
 /** Everything is made before anything is written. */
@@ -22,10 +24,10 @@ export async function reissueCertificates(settings: ReissueSettings, stored: Sto
   const { rootKeys: root, rpcSpki, domain } = stored;
   const rpcCertPem = await makeRpcLeaf({ root, rootCaCertPem, rpcSpki, domain, evidence, now });
 
-  const { certDir } = settings;
-  if (rootCaCertPem !== stored.rootCaCertPem) await replaceCertificate(certDir, "root-ca.crt", rootCaCertPem);
-  if (tempCaCertPem !== stored.tempCaCertPem) await replaceCertificate(certDir, "tmp-ca.crt", tempCaCertPem);
-  await replaceCertificate(certDir, "rpc.crt", rpcCertPem);
+  const { certDir, disk } = settings;
+  if (rootCaCertPem !== stored.rootCaCertPem) await replaceCertificate(certDir, "root-ca.crt", rootCaCertPem, disk);
+  if (tempCaCertPem !== stored.tempCaCertPem) await replaceCertificate(certDir, "tmp-ca.crt", tempCaCertPem, disk);
+  await replaceCertificate(certDir, "rpc.crt", rpcCertPem, disk);
   return { ...stored, rootCaCertPem, tempCaCertPem, rpcCertPem };
 }
 

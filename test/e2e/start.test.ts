@@ -112,7 +112,7 @@ describe("start --once --json", () => {
   test("kept the state and left no socket, temporary file or process", async () => {
     const kept = readdirSync(stateDir);
     expect(kept).toEqual(expect.arrayContaining(["bootstrap-info.json", "certs", "kms.toml", "logs"]));
-    expect(readdirSync(document.certDir)).toHaveLength(9); // eight and rpc-domain
+    expect(readdirSync(document.certDir)).toHaveLength(10); // eight, rpc-domain and the lock
     expect(await run.leftovers()).toEqual([]);
   });
 });

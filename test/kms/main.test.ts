@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -83,7 +83,7 @@ describe("a new KMS", () => {
       code: "denied.self",
       body: { error: "KMS is not allowed to bootstrap: boot denied: KMS MR not allowed" },
     });
-    expect(existsSync(around.certDir) ? readdirSync(around.certDir) : []).toEqual([]);
+    expect(readdirSync(around.certDir)).toEqual([".lock"]);
     expect((await post(onboard, "Onboard.Bootstrap", { domain: "a_b" })).code).toBe("malformed.domain");
     expect((await post(onboard, "Onboard.Onboard", {})).code).toBe("malformed.domain");
 
@@ -95,7 +95,7 @@ describe("a new KMS", () => {
     const { ca_pubkey, k256_pubkey, attestation } = made?.body ?? {};
     const expected = bootstrapReportData(fromHex(ca_pubkey, "ca"), fromHex(k256_pubkey, "k256"));
     bindEvidence(decodeEvidence(fromHex(attestation, "attestation")), expected);
-    expect(readdirSync(around.certDir).sort()).toEqual([...keyFiles, "bootstrap-info.json", "rpc-domain"].sort());
+    expect(readdirSync(around.certDir).sort()).toEqual([".lock", ...keyFiles, "bootstrap-info.json", "rpc-domain"].sort());
     for (const name of keyFiles.filter((file) => file.endsWith(".key"))) {
       expect(statSync(join(around.certDir, name)).mode & 0o777).toBe(0o600);
     }
@@ -238,11 +238,11 @@ describe("a KMS with keys", () => {
     for (const name of [...keyFiles, "rpc-domain"]) {
       if (name !== missing) writeFileSync(join(around.certDir, name), "kept");
     }
-    const before = readdirSync(around.certDir);
+    const before = readdirSync(around.certDir).sort();
     const kms = around.start(["-c", around.config()]);
     expect(await kms.exit).toBe(1);
     expect(kms.lines.at(-1)).toMatchObject({ code: "fault.key-store", msg: expect.stringContaining(missing) });
-    expect(readdirSync(around.certDir)).toEqual(before);
+    expect(readdirSync(around.certDir).sort()).toEqual([".lock", ...before]);
   });
 
   test("turns anonymous callers away where a client certificate is mandatory", async () => {
