@@ -51,7 +51,9 @@ function freshKey(): Uint8Array {
 
 function parsePrivateKey(pem: string): Uint8Array {
   try {
-    return new Uint8Array(createPrivateKey(pem).export({ format: "der", type: "pkcs8" }));
+    const key = createPrivateKey(pem);
+    if (key.asymmetricKeyDetails?.namedCurve !== "prime256v1") throw new TypeError("not a P-256 key");
+    return new Uint8Array(key.export({ format: "der", type: "pkcs8" }));
   } catch (cause) {
     throw new KmsError("malformed.key", "temp CA key: cannot be decoded", { cause });
   }

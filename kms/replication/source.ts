@@ -23,10 +23,13 @@ export interface SourceLimits {
   readonly keys: ClientLimits;
 }
 
-/** Both answers have a few kilobytes of PEM text. Before it gives its keys, the source may have to download our OS image. */
+/**
+ * Both answers have a few kilobytes of PEM text. Before it gives its keys the source may have to download our OS image, for which
+ * two minutes are usual; all together stays below the silence that the operator's own connection is allowed.
+ */
 export const sourceLimits: SourceLimits = {
   tempCa: { connectMs: 5_000, timeoutMs: 30_000, maxReplyBytes: 64 * 1024 },
-  keys: { connectMs: 5_000, timeoutMs: 150_000, maxReplyBytes: 64 * 1024 },
+  keys: { connectMs: 5_000, timeoutMs: 130_000, maxReplyBytes: 64 * 1024 },
 };
 
 export interface SourceSettings {

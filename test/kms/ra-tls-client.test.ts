@@ -1,6 +1,6 @@
 /** The RA-TLS client against real servers: the temp-CA flow, what it checks before it sends, and how refusals arrive. */
 import "reflect-metadata";
-import { randomBytes } from "node:crypto";
+import { generateKeyPairSync, randomBytes } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { createServer, type Server } from "node:https";
 import type { AddressInfo } from "node:net";
@@ -105,8 +105,10 @@ test("makes no identity from evidence over something else", async () => {
   const swapped = { attest: () => agent.attest(new Uint8Array(64)) };
   const tempCa = await fetchTempCa(baseUrl);
   await expect(makeRaTlsIdentity(swapped, tempCa, now)).rejects.toThrow(code("unproven.report-data"));
-  const noKey = { ...tempCa, tempCaKeyPem: "none" };
-  await expect(makeRaTlsIdentity(agent, noKey, now)).rejects.toThrow(code("malformed.key"));
+  const rsa = generateKeyPairSync("rsa", { modulusLength: 2048 }).privateKey.export({ format: "pem", type: "pkcs8" }).toString();
+  for (const tempCaKeyPem of ["none", rsa]) {
+    await expect(makeRaTlsIdentity(agent, { ...tempCa, tempCaKeyPem }, now)).rejects.toThrow(code("malformed.key"));
+  }
 });
 
 describe("sends nothing to a server", () => {
