@@ -18,7 +18,7 @@ import { onboardOnboard } from "./methods/onboard-onboard.ts";
 import { signCert } from "./methods/sign-cert.ts";
 import { createBootstrap } from "./replication/bootstrap.ts";
 import { createOnboard } from "./replication/onboard.ts";
-import { oneAtATime } from "./replication/one-at-a-time.ts";
+import type { OneAtATime } from "./replication/one-at-a-time.ts";
 import type { Services } from "./services.ts";
 
 export function serviceRpcs(services: Services, keys: StoredKeySet, log: Log): Rpc[] {
@@ -55,10 +55,10 @@ export function serviceRpcs(services: Services, keys: StoredKeySet, log: Log): R
 }
 
 /** Finish belongs to the listener and is served by it. */
-export function onboardRpcs(services: Services, log: Log): Rpc[] {
+export function onboardRpcs(services: Services, log: Log, alone: OneAtATime): Rpc[] {
   const { agent, ownEvidence, authority, settings } = services;
   const warn = (message: string) => log.warn({}, message);
-  const replication = { ...services, ...settings, alone: oneAtATime(), warn };
+  const replication = { ...services, ...settings, alone, warn };
   const bootstrap = createBootstrap(replication);
   const onboard = createOnboard(replication);
   return rpcsOf(Onboard, {

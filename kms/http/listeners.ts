@@ -52,6 +52,8 @@ export interface ListenOptions {
   readonly tls?: TlsOptions;
   readonly log?: Log;
   readonly limits?: Partial<ListenerLimits>;
+  /** Told of each connection that ended before it could send a request. */
+  readonly onHandshakeFailure?: () => void;
 }
 
 export interface Listener {
@@ -80,7 +82,7 @@ export async function listen(app: App, options: ListenOptions): Promise<Listener
 
 type HttpServer = ReturnType<typeof createHttpServer>;
 
-function createServer(app: App, { tls }: ListenOptions, limits: ListenerLimits): HttpServer | HttpsServer {
+function createServer(app: App, { tls, onHandshakeFailure }: ListenOptions, limits: ListenerLimits): HttpServer | HttpsServer {
   const http = {
     headersTimeout: limits.headersMs,
     requestTimeout: limits.requestMs,
@@ -100,7 +102,10 @@ function createServer(app: App, { tls }: ListenOptions, limits: ListenerLimits):
   if (!("closeIdleConnections" in server)) throw new TypeError("not an HTTP/1.1 server");
   server.maxConnections = limits.connections;
   server.timeout = limits.silenceMs;
-  if (server instanceof HttpsServer) refuseForeignCertificates(server);
+  if (server instanceof HttpsServer) {
+    refuseForeignCertificates(server, onHandshakeFailure);
+    server.on("tlsClientError", () => onHandshakeFailure?.());
+  }
   return server;
 }
 

@@ -1,24 +1,31 @@
-/** The two counters of GET /metrics: requests that need an attested caller, and those of them that were refused. */
+/** The counters of GET /metrics: requests that need an attested caller, those of them that were refused, and failed handshakes. */
 
 const COUNTED = new Set(["GetAppKey", "GetKmsKey", "SignCert"]);
 
 export interface Metrics {
   count(method: string, status: number): void;
+  /** A connection that never became a request: no TLS, a foreign client certificate, more evidence than a handshake may carry. */
+  countHandshakeFailure(): void;
   text(): string;
 }
 
 export function createMetrics(): Metrics {
   let requests = 0;
   let failures = 0;
+  let handshakes = 0;
   return {
     count(method, status) {
       if (!COUNTED.has(method)) return;
       requests += 1;
       if (status >= 400) failures += 1;
     },
+    countHandshakeFailure() {
+      handshakes += 1;
+    },
     text: () =>
       counter("dstack_kms_attestation_requests_total", "Requests that need an attested caller.", requests) +
-      counter("dstack_kms_attestation_failures_total", "Requests that need an attested caller and were refused.", failures),
+      counter("dstack_kms_attestation_failures_total", "Requests that need an attested caller and were refused.", failures) +
+      counter("keyward_kms_handshake_failures_total", "Connections that ended in the TLS handshake.", handshakes),
   };
 }
 

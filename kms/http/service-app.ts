@@ -4,7 +4,7 @@ import type { VerifiedEvidence } from "../attestation/verifier.ts";
 import { peerCertificateDer } from "../ra-tls/server.ts";
 import { type App, createFramedApp, PLAIN_TEXT, serveHealth } from "./framework.ts";
 import type { Log } from "./log.ts";
-import { createMetrics } from "./metrics.ts";
+import type { Metrics } from "./metrics.ts";
 import { createPrpcEndpoint } from "./prpc.ts";
 import { methodName } from "./request-path.ts";
 import type { Rpc } from "./rpc.ts";
@@ -17,24 +17,29 @@ export interface ServiceAppInput {
   /** The text of `X-App-Version`. */
   readonly version: string;
   readonly log: Log;
-  /** Whether GET /metrics is served; off unless said. */
-  readonly metrics?: boolean;
+  /** Without them there is no GET /metrics. */
+  readonly metrics?: Metrics | undefined;
 }
 
 export function createServiceApp(input: ServiceAppInput): App {
   const app = createFramedApp(input.log, { "X-App-Version": input.version });
   serveHealth(app);
-  const metrics = createMetrics();
+  const { metrics } = input;
   const answer = createPrpcEndpoint(input);
-  app.use("/prpc/:method", async (c, next) => {
-    await next();
-    metrics.count(methodName(c.req.param("method"), input.prefix), c.res.status);
-  });
+  if (metrics !== undefined) serveMetrics(app, metrics, input.prefix);
   app.on(["GET", "POST"], "/prpc/:method", (c) =>
     answer(c.req.raw, c.req.param("method"), () => input.authenticate(peerDer(c.env.incoming.socket))),
   );
-  if (input.metrics === true) app.get("/metrics", (c) => c.body(metrics.text(), 200, PLAIN_TEXT));
   return app;
+}
+
+/** Every response to the path of a method counts, whatever made it. */
+function serveMetrics(app: App, metrics: Metrics, prefix: string): void {
+  app.use("/prpc/:method", async (c, next) => {
+    await next();
+    metrics.count(methodName(c.req.param("method"), prefix), c.res.status);
+  });
+  app.get("/metrics", (c) => c.body(metrics.text(), 200, PLAIN_TEXT));
 }
 
 /** Read for every request from the connection itself: nothing in a request says who the caller is. */

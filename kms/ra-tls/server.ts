@@ -30,9 +30,11 @@ export function tlsServerOptions({ keyPem, certPem, tempCaPem }: TlsServerInput)
 }
 
 /** Must be called before the server listens. On TLS 1.3 Node hands over a connection whose client certificate did not verify. */
-export function refuseForeignCertificates(server: Server): void {
+export function refuseForeignCertificates(server: Server, onRefused?: () => void): void {
   server.prependListener("secureConnection", (socket: TLSSocket) => {
-    if (!socket.authorized && socket.getPeerX509Certificate() !== undefined) socket.destroy();
+    if (socket.authorized || socket.getPeerX509Certificate() === undefined) return;
+    socket.destroy();
+    onRefused?.();
   });
 }
 

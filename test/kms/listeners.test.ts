@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { Agent } from "node:http";
 import { connect } from "node:tls";
 import { afterEach, describe, expect, test } from "vitest";
-import { createFramedApp } from "../../kms/http/framework.ts";
+import { createFramedApp, serveHealth } from "../../kms/http/framework.ts";
 import { type Listener, type ListenerLimits, type ListenOptions, listen, listenerLimits } from "../../kms/http/listeners.ts";
 import { createPrpcEndpoint } from "../../kms/http/prpc.ts";
 import { ask, rawConnection, untilClosed } from "../support/http-client.ts";
@@ -20,6 +20,7 @@ async function start(limits: Partial<ListenerLimits> = {}, options: Partial<List
   lines = [];
   const log = silentLog(lines);
   const app = createFramedApp(log);
+  serveHealth(app);
   const answer = createPrpcEndpoint({ prefix: "KMS.", rpcs: [], log });
   app.get("/slow", async (c) => {
     await gate.promise;

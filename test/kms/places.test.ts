@@ -1,6 +1,6 @@
 /** Calls at work are bounded: the one too many is refused as the wire has it, and a place comes free only when the work has ended. */
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { createFramedApp } from "../../kms/http/framework.ts";
+import { createFramedApp, serveHealth } from "../../kms/http/framework.ts";
 import { KMS } from "../../kms/http/gen/kms_pb.ts";
 import { type Listener, listen } from "../../kms/http/listeners.ts";
 import { MAX_PLACES, Places } from "../../kms/http/places.ts";
@@ -31,6 +31,7 @@ beforeEach(async () => {
     },
   });
   const app = createFramedApp(log);
+  serveHealth(app);
   const answer = createPrpcEndpoint({ prefix: "KMS.", rpcs, log, maxPlaces: 2 });
   app.on(["GET", "POST"], "/prpc/:method", (c) => answer(c.req.raw, c.req.param("method"), async () => undefined));
   listener = await listen(app, { hostname: "127.0.0.1", port: 0, log });

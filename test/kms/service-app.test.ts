@@ -1,12 +1,16 @@
+import { createPrivateKey, generateKeyPairSync } from "node:crypto";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { VerifiedEvidence } from "../../kms/attestation/verifier.ts";
 import { utf8 } from "../../kms/bytes.ts";
+import { encodePem, issueCertificate, spkiOf } from "../../kms/ca/profile.ts";
 import { KmsError } from "../../kms/errors.ts";
 import { prefersJson } from "../../kms/http/framework.ts";
 import { KMS } from "../../kms/http/gen/kms_pb.ts";
 import { type Listener, listen } from "../../kms/http/listeners.ts";
+import { createMetrics } from "../../kms/http/metrics.ts";
 import { rpcsOf } from "../../kms/http/rpc.ts";
 import { createServiceApp } from "../../kms/http/service-app.ts";
+import { oidOf, privateExtension } from "../../kms/ra-tls/extensions.ts";
 import { tlsServerOptions } from "../../kms/ra-tls/server.ts";
 import { type Ask, ask } from "../support/http-client.ts";
 import { silentLog } from "../support/silent-log.ts";
@@ -39,9 +43,10 @@ beforeAll(async () => {
     peers.push(peerDer);
     return answer();
   };
-  const app = createServiceApp({ prefix: "KMS.", rpcs, authenticate, version, log: silentLog(), metrics: true });
+  const metrics = createMetrics();
+  const app = createServiceApp({ prefix: "KMS.", rpcs, authenticate, version, log: silentLog(), metrics });
   const tls = tlsServerOptions({ keyPem: utf8(server.keyPem), certPem: server.certPem, tempCaPem: temp.certPem });
-  listener = await listen(app, { hostname: "127.0.0.1", port: 0, tls });
+  listener = await listen(app, { hostname: "127.0.0.1", port: 0, tls, onHandshakeFailure: metrics.countHandshakeFailure });
 });
 
 afterAll(() => listener.close());
@@ -189,6 +194,45 @@ test("the counters count requests that need an attested caller, and their failur
   const { text, headers } = await call("/metrics");
   expect(text.match(/^# (HELP|TYPE) dstack_kms_attestation_(requests|failures)_total /gm)).toHaveLength(4);
   expect(headers["content-type"]).toBe("text/plain; charset=utf-8");
+});
+
+describe("a handshake that fails is counted, and ends there:", () => {
+  const count = async () => Number(/^keyward_kms_handshake_failures_total (\d+)$/m.exec((await call("/metrics")).text)?.[1]);
+  const failing = async (work: () => Promise<unknown>) => {
+    const before = await count();
+    await expect(work()).rejects.toThrow();
+    expect(await count()).toBe(before + 1);
+    expect(steps).toEqual([]);
+  };
+  const withEvidence = async (length: number): Promise<{ cert: string; key: string }> => {
+    const key = generateKeyPairSync("ec", { namedCurve: "P-256" });
+    const pkcs8 = new Uint8Array(key.privateKey.export({ format: "der", type: "pkcs8" }));
+    const extensions = [privateExtension(oidOf.attestation, new Uint8Array(length))];
+    const request = { subject: { commonName: "big" }, spki: spkiOf(pkcs8), extensions, now: new Date() };
+    const issuer = createPrivateKey(temp.keyPem).export({ format: "der", type: "pkcs8" });
+    const cert = await issueCertificate(request, { certificate: temp.certPem, pkcs8: new Uint8Array(issuer) });
+    return { cert, key: encodePem("PRIVATE KEY", pkcs8) };
+  };
+
+  test.each(["TLSv1.2", "TLSv1.3"] as const)("a client certificate of another CA on %s", async (tlsVersion) => {
+    const foreign = await (await testAuthority("Temp CA")).issue("client");
+    const tls = { key: foreign.keyPem, cert: foreign.certPem, minVersion: tlsVersion, maxVersion: tlsVersion };
+    await failing(() => call("/prpc/GetAppKey", { tls }));
+  });
+
+  test("plain HTTP", () => failing(() => ask(listener.url.replace("https:", "http:"), "/prpc/GetAppKey")));
+
+  test.each(["TLSv1.2", "TLSv1.3"] as const)("a client certificate with a megabyte of evidence on %s", async (tlsVersion) => {
+    const tls = { ...(await withEvidence(1024 * 1024)), minVersion: tlsVersion, maxVersion: tlsVersion };
+    await failing(() => call("/prpc/GetAppKey", { tls }));
+  });
+
+  test("but not one with as much as peers can send", async () => {
+    const before = await count();
+    expect(await call("/prpc/GetMeta", { tls: await withEvidence(60_000) })).toMatchObject({ status: 200 });
+    expect(peers[0]?.length).toBeGreaterThan(60_000);
+    expect(await count()).toBe(before);
+  });
 });
 
 test("without the switch there is no /metrics", async () => {

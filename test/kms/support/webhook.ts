@@ -20,7 +20,7 @@ export interface StubWebhook {
   readonly calls: WebhookCall[];
   answer: { status: number; body: string };
   /** Answers instead of `answer` where it gives something; "never" leaves the caller waiting. */
-  respond: ((call: WebhookCall) => WebhookAnswer | "never" | undefined) | undefined;
+  respond: ((call: WebhookCall) => WebhookAnswer | "never" | undefined | Promise<WebhookAnswer>) | undefined;
   close(): Promise<void>;
 }
 
@@ -49,7 +49,7 @@ export async function startWebhook(): Promise<StubWebhook> {
   const server = createServer((request, response) => {
     const chunks: Buffer[] = [];
     request.on("data", (chunk: Buffer) => chunks.push(chunk));
-    request.on("end", () => {
+    request.on("end", async () => {
       const call = {
         method: request.method ?? "",
         path: request.url ?? "",
@@ -58,7 +58,8 @@ export async function startWebhook(): Promise<StubWebhook> {
         contentType: request.headers["content-type"],
       };
       calls.push(call);
-      const answer = stub.respond?.(call) ?? (describes(call, stub.answer) ? { status: 200, body: infoBody } : stub.answer);
+      const answer =
+        (await stub.respond?.(call)) ?? (describes(call, stub.answer) ? { status: 200, body: infoBody } : stub.answer);
       if (answer === "never") return;
       response.writeHead(answer.status, { "content-type": "application/json" }).end(answer.body);
     });
