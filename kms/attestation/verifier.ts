@@ -6,6 +6,7 @@ import type { Evidence, Stack, TdxEvidence } from "./evidence.ts";
 import { type BoundEvidence, reportData } from "./report-data.ts";
 import type { Collateral } from "./tdx/collateral.ts";
 import type { CollateralSource } from "./tdx/collateral-store.ts";
+import { OpenedCollateral } from "./tdx/opened-collateral.ts";
 import { parseQuote, type Quote } from "./tdx/quote.ts";
 import type { TdReport10, TdReport15 } from "./tdx/report.ts";
 import type { TrustAnchor } from "./tdx/trust-anchor.ts";
@@ -57,13 +58,14 @@ export interface VerificationInputs {
 }
 
 export function createVerifier(settings: VerifierSettings): Verifier {
+  const memory = new OpenedCollateral();
   return {
     async verify(evidence) {
       // the cheap refusals first: nobody makes us fetch collateral for evidence that cannot pass
       const quote = parseQuote(tdxOf(evidence).quote);
       checkPodPayload(evidence.stack);
       const collateral = await settings.collateral.collateralFor(quote);
-      return verifyEvidenceWith(evidence, collateral, settings.tdxRoot, settings.now());
+      return verifyEvidenceWith(evidence, collateral, settings.tdxRoot, settings.now(), memory);
     },
   };
 }
@@ -74,11 +76,12 @@ export function verifyEvidenceWith(
   collateral: Collateral,
   anchor: TrustAnchor,
   now: Date,
+  memory?: OpenedCollateral,
 ): VerifiedEvidence {
   const inputs = { collateral, anchor, now };
   const platform = tdxOf(evidence);
   checkPodPayload(evidence.stack); // 2
-  const quote = verifyTdQuote(parseQuote(platform.quote), inputs); // 3, 4
+  const quote = verifyTdQuote(parseQuote(platform.quote), inputs, memory); // 3, 4
   checkReplay(evidence.stack, quote.quote.body); // 5
   checkQuotedReportData(evidence.stack, quote.quote.body); // 6
   checkPreimages(platform.eventLog); // 8; 7 is for GCP
@@ -86,8 +89,8 @@ export function verifyEvidenceWith(
 }
 
 /** DCAP, then what dstack demands of a TD. */
-export function verifyTdQuote(quote: Quote, inputs: VerificationInputs): VerifiedTdQuote {
-  return requireTd(verifyQuote({ quote, ...inputs }));
+export function verifyTdQuote(quote: Quote, inputs: VerificationInputs, memory?: OpenedCollateral): VerifiedTdQuote {
+  return requireTd(verifyQuote({ quote, ...inputs }, memory));
 }
 
 /** No service TD, no debug, an Intel-signed module, and a TD report at all. DCAP looked at some of it; this is the owner's rule. */

@@ -6,6 +6,16 @@ import type { TrustAnchor } from "./trust-anchor.ts";
 import type { Certificate } from "./x509.ts";
 import { parseChain, verifyPath, verifyUnrevoked } from "./x509-path.ts";
 
+/** Chains kept with one pair of lists: Intel's signers and a machine each. */
+const MAX_LEAVES = 64;
+/** Real chains have four kilobytes; a text that somebody blew up is verified each time. */
+export const MAX_REMEMBERED_PEM = 16 * 1024;
+
+interface VerifiedLeaf {
+  readonly leaf: Certificate;
+  readonly endsAt: number;
+}
+
 /** Paths to one anchor under one pair of revocation lists at one time; the same PEM text is verified once. */
 export class ChainVerifier {
   readonly anchor: TrustAnchor;
@@ -13,25 +23,39 @@ export class ChainVerifier {
   readonly lists: RevocationLists;
   /** Seconds since 1970 at which the first of all parts used so far ends: the lists, the anchor, the certificates of verified paths. */
   endsAt: number;
-  readonly #leaves = new Map<string, Certificate>();
+  readonly #leaves: Map<string, VerifiedLeaf>;
 
-  constructor(anchor: TrustAnchor, at: number, lists: RevocationLists) {
+  constructor(anchor: TrustAnchor, at: number, lists: RevocationLists, leaves = new Map<string, VerifiedLeaf>()) {
     this.anchor = anchor;
     this.at = at;
     this.lists = lists;
     this.endsAt = Math.min(lists.nextUpdate, anchor.certificate.notAfter);
+    this.#leaves = leaves;
   }
 
   /** The leaf of a chain that leads to the anchor and of which nothing is revoked. */
   leafOf(pem: string): Certificate {
     const known = this.#leaves.get(pem);
-    if (known !== undefined) return known;
+    const found = known !== undefined && this.at < known.endsAt ? known : this.#verify(pem);
+    this.endsAt = Math.min(this.endsAt, found.endsAt);
+    return found.leaf;
+  }
+
+  /** For the next verification with the same lists. What was verified stands at a later time, up to its end; at an earlier one it need not. */
+  later(at: number): ChainVerifier {
+    return new ChainVerifier(this.anchor, at, this.lists, this.#leaves);
+  }
+
+  #verify(pem: string): VerifiedLeaf {
     const path = verifyPath(parseChain(pem), this);
     verifyUnrevoked(path, this.anchor, this.lists);
-    this.endsAt = Math.min(this.endsAt, ...path.map(({ notAfter }) => notAfter));
     const [leaf] = path;
-    this.#leaves.set(pem, leaf);
-    return leaf;
+    const verified = { leaf, endsAt: Math.min(...path.map(({ notAfter }) => notAfter)) };
+    if (pem.length > MAX_REMEMBERED_PEM) return verified;
+    const [oldest] = this.#leaves.keys();
+    if (this.#leaves.size >= MAX_LEAVES && oldest !== undefined) this.#leaves.delete(oldest);
+    this.#leaves.set(pem, verified);
+    return verified;
   }
 }
 

@@ -1,6 +1,7 @@
 /** Fetches collateral from the configured PCCS and keeps what verified: fresh for an hour, and until its first part ends while the PCCS is away. */
 import { toHex } from "../../bytes.ts";
 import { KmsError } from "../../errors.ts";
+import { MAX_REMEMBERED_PEM } from "./chain-verifier.ts";
 import type { Collateral } from "./collateral.ts";
 import { parseCrl } from "./crl.ts";
 import { type CollateralKey, collateralUrls, pccsBase, readChainHeader, readHexList, readSigned, rootListUrl } from "./pccs.ts";
@@ -38,6 +39,8 @@ const TIMEOUT_MS = 15_000;
 const MAX_RESPONSE_BYTES = 1024 * 1024;
 /** Platforms kept at once; a key holds only what Intel certified, so few are ever seen. */
 const MAX_KEPT = 64;
+/** Machines whose certificate chain need not be verified again to know what to ask for. */
+const MAX_MACHINES = 256;
 
 /** Lists and levels run for a month: a revocation or a lowered status that Intel has published must not wait that long. */
 const REFRESH_SECONDS = 60 * 60;
@@ -53,6 +56,7 @@ interface Kept {
 
 export function createCollateralStore(settings: CollateralStoreSettings): CollateralStore {
   const fetcher = createFetcher(settings);
+  const keyOf = createKeyReader(settings.anchor);
   const kept = new Map<string, Kept>();
   const running = new Map<string, Promise<Collateral>>();
 
@@ -97,7 +101,7 @@ export function createCollateralStore(settings: CollateralStoreSettings): Collat
   return {
     async collateralFor(quote) {
       const at = secondsNow();
-      const key = keyOfQuote(quote, settings.anchor, at);
+      const key = keyOf(quote, at);
       const name = `${key.tee} ${toHex(key.fmspc)} ${key.ca}`;
       const found = kept.get(name);
       if (found !== undefined && isFresh(found, at)) return found.collateral;
@@ -116,11 +120,25 @@ function isFresh({ refreshAt, nextUpdate }: Kept, at: number): boolean {
   return at < Math.min(refreshAt, nextUpdate);
 }
 
-/** What to ask for, from a PCK certificate that the anchor vouches for: strangers cannot make us fetch what they like. */
-function keyOfQuote(quote: Quote, anchor: TrustAnchor, at: number): CollateralKey {
-  const [pck] = verifyPath(parseChain(pckChainOf(quote)), { anchor, at });
-  const { fmspc } = parsePlatformIdentity(pck);
-  return { tee: quote.teeType === TEE_TYPE_TDX ? "tdx" : "sgx", fmspc, ca: pckCaOf(pck) };
+/**
+ * What to ask for, from a PCK certificate that the anchor vouches for: strangers cannot make us fetch what they like. All quotes of a
+ * machine carry one chain; whether it is still good is for the verification.
+ */
+function createKeyReader(anchor: TrustAnchor): (quote: Quote, at: number) => CollateralKey {
+  const machines = new Map<string, Omit<CollateralKey, "tee">>();
+  const read = (chain: string, at: number): Omit<CollateralKey, "tee"> => {
+    const [pck] = verifyPath(parseChain(chain), { anchor, at });
+    const machine = { fmspc: parsePlatformIdentity(pck).fmspc, ca: pckCaOf(pck) };
+    if (chain.length > MAX_REMEMBERED_PEM) return machine;
+    const [oldest] = machines.keys();
+    if (machines.size >= MAX_MACHINES && oldest !== undefined) machines.delete(oldest);
+    machines.set(chain, machine);
+    return machine;
+  };
+  return (quote, at) => {
+    const chain = pckChainOf(quote);
+    return { tee: quote.teeType === TEE_TYPE_TDX ? "tdx" : "sgx", ...(machines.get(chain) ?? read(chain, at)) };
+  };
 }
 
 interface Answer {

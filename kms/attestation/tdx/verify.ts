@@ -5,6 +5,7 @@ import { type Code, KmsError } from "../../errors.ts";
 import { requireAttributes } from "./attributes.ts";
 import { type ChainVerifier, openChains } from "./chain-verifier.ts";
 import type { Collateral } from "./collateral.ts";
+import type { OpenedCollateral } from "./opened-collateral.ts";
 import { isSignedRaw, keyFromPoint } from "./p256.ts";
 import { isPckCertificate, type PlatformIdentity, parsePlatformIdentity } from "./pck.ts";
 import { parseQeIdentity, type QeIdentity, verifyQeIdentity } from "./qe-identity.ts";
@@ -54,10 +55,13 @@ const QE_AUTH_BYTES = 32;
 const PEM_CHAIN = 5;
 
 /** The numbers are those of the public step list: 0 anchor and lists, 1–5 header, 6–12 collateral, 13–19 signatures, 20–24 TCB. */
-export function verifyQuote({ quote, collateral, anchor, now }: VerificationInput): VerifiedQuote {
-  const chains = openChains(collateral, anchor, now); // 0, 0a
+export function verifyQuote({ quote, collateral, anchor, now }: VerificationInput, memory?: OpenedCollateral): VerifiedQuote {
+  const known = memory?.recall(collateral, anchor, now);
+  const chains = known?.chains ?? openChains(collateral, anchor, now); // 0, 0a
   requireHeader(quote); // 1–5
-  const { tcbInfo, qeIdentity, nextUpdate } = verifySignedCollateral(collateral, chains); // 6–11
+  const signed = known?.signed ?? verifySignedCollateral(collateral, chains); // 6–11
+  if (known === undefined) memory?.keep(collateral, { chains, signed });
+  const { tcbInfo, qeIdentity, nextUpdate } = signed;
   requireQeIdentityKind(quote, qeIdentity); // 12
   const pck = chains.leafOf(pckChainOf(quote, collateral)); // 13, 14
   const platform = parsePlatformIdentity(pck); // 14
