@@ -1,7 +1,7 @@
 /** What an authorized app gets: its disk, environment and signing keys, each bound to its app id, and the root's signatures over them. */
-import { x25519 } from "@noble/curves/ed25519.js";
+import { createPrivateKey, createPublicKey } from "node:crypto";
 import type { AuthorizedBoot } from "../authorization/authorized-boot.ts";
-import { concat } from "../bytes.ts";
+import { concat, fromHex } from "../bytes.ts";
 import { KmsError } from "../errors.ts";
 import { deriveDhSecret, deriveK256, deriveP256, k256Point, purposes, signaturePrefixes, wipe } from "./kdf.ts";
 import type { RootKeys } from "./root-keys.ts";
@@ -9,6 +9,9 @@ import { sign65 } from "./signature.ts";
 
 const appIdLength = 20;
 const instanceIdLength = 20;
+
+/** PKCS#8 of an X25519 key (RFC 8410), before its 32 bytes. */
+const x25519Pkcs8Head = fromHex("302e020100300506032b656e04220420", "PKCS#8 head", 16);
 
 export interface AppKeys {
   readonly diskCryptKey: Uint8Array;
@@ -31,27 +34,44 @@ export function deriveAppKeys(root: RootKeys, boot: AuthorizedBoot): AppKeys {
   const appId = needAppId(boot.info.appId);
   const instanceId = needInstanceId(boot.info.instanceId);
   const k256Key = deriveK256(root.k256Key, [appId, purposes.k256]);
+  const k256Signature = root.signatures.of(signaturePrefixes.appKey, appId, () =>
+    sign65(root.k256Key, signaturePrefixes.appKey, appId, k256Point(k256Key)),
+  );
   return {
     diskCryptKey: deriveDhSecret(root.caScalar, [appId, instanceId, purposes.disk]),
     envCryptKey: deriveEnvKey(root, appId),
     k256Key,
-    k256Signature: sign65(root.k256Key, signaturePrefixes.appKey, appId, k256Point(k256Key)),
+    k256Signature,
   };
 }
 
 /** The public half of an app's environment key, for anyone. The second signature covers the time, so that clients can refuse old answers. */
 export function signEnvPublicKey(root: RootKeys, appId: Uint8Array, now: Date): SignedEnvPublicKey {
   const privateKey = deriveEnvKey(root, needAppId(appId));
-  const publicKey = x25519.getPublicKey(privateKey);
+  const publicKey = x25519Public(privateKey);
   wipe(privateKey);
   const timestamp = BigInt(Math.floor(now.getTime() / 1000));
   const sign = (message: Uint8Array) => sign65(root.k256Key, signaturePrefixes.envKey, appId, message);
-  return { publicKey, signature: sign(publicKey), timestamp, signatureV1: sign(concat(bigEndian64(timestamp), publicKey)) };
+  const signature = root.signatures.of(signaturePrefixes.envKey, appId, () => sign(publicKey));
+  return { publicKey, signature, timestamp, signatureV1: sign(concat(bigEndian64(timestamp), publicKey)) };
 }
 
 /** The scalar of an app's certificate authority: the same at every call, while its certificate is made anew. */
 export function deriveAppCaScalar(root: RootKeys, boot: AuthorizedBoot): Uint8Array {
   return deriveP256(root.caScalar, [needAppId(boot.info.appId), purposes.appCa]);
+}
+
+/** RFC 7748; Node's own, as it takes a sixth of the time. */
+function x25519Public(privateKey: Uint8Array): Uint8Array {
+  const document = concat(x25519Pkcs8Head, privateKey);
+  const key = createPrivateKey({
+    key: Buffer.from(document.buffer, document.byteOffset, document.length),
+    format: "der",
+    type: "pkcs8",
+  });
+  const spki = createPublicKey(key).export({ format: "der", type: "spki" });
+  wipe(document);
+  return new Uint8Array(spki.subarray(-32));
 }
 
 function deriveEnvKey(root: RootKeys, appId: Uint8Array): Uint8Array {
