@@ -24,7 +24,8 @@ export interface Deployment {
   readonly gatewayAppId: string;
   readonly chainId: number;
   readonly appImplementation: string;
-  readonly kmsInfo: { readonly k256Pubkey: string; readonly caPubkey: string } | null;
+  /** Null before registration; absent where keys cannot be registered. */
+  readonly kmsInfo?: { readonly k256Pubkey: string; readonly caPubkey: string } | null;
 }
 
 export interface Authority {

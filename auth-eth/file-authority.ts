@@ -35,7 +35,7 @@ export function createFileAuthority(settings: FileAuthoritySettings): FileAuthor
       const { gatewayAppId, kmsContractAddr, chainId, appImplementation } = await loadPolicy(settings).catch(() =>
         filePolicySchema.parse({}),
       );
-      return { gatewayAppId, kmsContractAddr, chainId, appImplementation, kmsInfo: null };
+      return { gatewayAppId, kmsContractAddr, chainId, appImplementation }; // no kmsInfo: a file registers no keys
     },
     async ready() {
       await loadPolicy(settings);
