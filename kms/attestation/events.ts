@@ -4,7 +4,7 @@ import { z } from "zod";
 import { concat, equal, fromHex, toHex, utf8 } from "../bytes.ts";
 import { KmsError } from "../errors.ts";
 import type { RuntimeEvent, TdxEvent } from "./evidence.ts";
-import { MAX_ENVELOPE_BYTES, MAX_EVENTS } from "./evidence-limits.ts";
+import { MAX_EVENT_LOG_CHARACTERS, MAX_EVENTS } from "./evidence-limits.ts";
 
 export const RUNTIME_EVENT_TYPE = 0x08000001;
 
@@ -35,8 +35,9 @@ const eventLogSchema = z
 
 /** The log as JSON, the form of the legacy certificate extension. */
 export function parseEventLog(json: string): TdxEvent[] {
-  if (json.length > MAX_ENVELOPE_BYTES) {
-    throw new KmsError("malformed.event-log", `event log: need at most ${MAX_ENVELOPE_BYTES} characters, have ${json.length}`);
+  if (json.length > MAX_EVENT_LOG_CHARACTERS) {
+    const limit = `need at most ${MAX_EVENT_LOG_CHARACTERS} characters`;
+    throw new KmsError("malformed.event-log", `event log: ${limit}, have ${json.length}`);
   }
   return readLog(json).map((entry, index) => ({
     imr: entry.imr,

@@ -191,6 +191,20 @@ describe("the signature", () => {
     expect(refused).toEqual({ code, message: expect.stringMatching(/^Failed to upgrade csr v1 to v2: event log/) });
   });
 
+  test.each([
+    ["nested", "["],
+    ["empty", "[{},"],
+    ["zeros", "[0,"],
+  ])("of version 1 does not buy the work that ten megabytes of %s log would be", async (_what, piece) => {
+    const log = utf8(piece.repeat(Math.floor((10 * 1024 * 1024 - 20_000) / piece.length)));
+    const request = csrVersion1({ spki: key.spki }, realQuote, log);
+    const csr = decodeCsr(1, request);
+    const signature = signDer(request, key);
+    const started = performance.now();
+    expect((await refusal(() => verifyCsr(csr, signature))).code).toBe("malformed.event-log");
+    expect(performance.now() - started).toBeLessThan(150);
+  });
+
   test("of version 1 covers the request and not the bytes behind it", async () => {
     const request = csrVersion1({ spki: key.spki }, realQuote, realLog);
     const longer = concat(request, utf8("ignored"));
