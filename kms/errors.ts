@@ -31,6 +31,7 @@ export const codes = {
   "malformed.config": "the configuration has errors",
   "malformed.domain": "the domain is not a DNS name",
   "malformed.file": "a file cannot be read as what it should be",
+  "malformed.backup": "the backup cannot be opened with these identities, or is damaged",
   "malformed.api-version": "the API version is not supported",
 
   // evidence does not prove what it claims
@@ -71,6 +72,7 @@ export const codes = {
   "denied.already-bootstrapped": "this KMS already has keys",
   "denied.keys-registered": "the contract has the root keys of a KMS, so no others may be made",
   "denied.no-keys-registered": "the contract has no root keys with which those of another KMS could be compared",
+  "denied.folder-not-empty": "a backup is restored into an empty folder only",
   "denied.transaction": "the contract refuses the transaction",
   "denied.role": "the sender does not hold the role that the call needs",
   "denied.delay": "the call has a delay that is not over",

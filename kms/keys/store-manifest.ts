@@ -14,7 +14,7 @@ const maxFiles = 16;
 
 const hex = z.string().regex(/^[0-9a-f]+$/);
 const common = { name: z.string().regex(/^[a-z0-9-]+\.?[a-z]*$/), size: z.int().min(0).max(maxFileBytes) };
-const schema = z.strictObject({
+export const manifestSchema = z.strictObject({
   version: z.literal(version),
   files: z
     .array(z.union([z.strictObject({ ...common, sha256: hex }), z.strictObject({ ...common, publicKey: hex })]))
@@ -22,7 +22,7 @@ const schema = z.strictObject({
     .max(maxFiles),
 });
 
-export type Manifest = z.output<typeof schema>;
+export type Manifest = z.output<typeof manifestSchema>;
 export type ManifestEntry = Manifest["files"][number];
 
 export function manifestOf(files: readonly FileWrite[]): Manifest {
@@ -35,7 +35,7 @@ export function encodeManifest(manifest: Manifest): Uint8Array {
 
 export function decodeManifest(bytes: Uint8Array, what: string): Manifest {
   try {
-    return schema.parse(JSON.parse(fromUtf8(bytes, what, "fault.key-store")));
+    return manifestSchema.parse(JSON.parse(fromUtf8(bytes, what, "fault.key-store")));
   } catch (cause) {
     throw new KmsError("fault.key-store", `${what}: is no manifest of version ${version}`, { cause });
   }

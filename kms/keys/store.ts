@@ -35,9 +35,15 @@ const files = {
 const domainFile = "rpc-domain";
 const bootstrapFile = "bootstrap-info.json";
 
+/** By name, for backups; in the order they are put in place. */
+export const keyStoreFiles: Readonly<Record<"required" | "optional" | "secret", readonly string[]>> = {
+  required: Object.values(files),
+  optional: [domainFile, bootstrapFile],
+  secret: [files.tempCaKey, files.rootCaKey, files.rpcKey, files.rootK256],
+};
+
 export type CertificateName = typeof files.tempCaCert | typeof files.rootCaCert | typeof files.rpcCert;
 
-const secretFiles = [files.tempCaKey, files.rootCaKey, files.rpcKey, files.rootK256];
 /** All but the temp CA's key, which the protocol gives to anyone. */
 const guardedFiles = [files.rootCaKey, files.rpcKey, files.rootK256];
 const groupMayAccess = 0o070;
@@ -141,7 +147,7 @@ export async function loadKeySet(dir: string, options: { readonly domain?: strin
     rpcCertPem: await readText(dir, files.rpcCert),
     domain,
     warnings: [
-      ...(await withModeBits(dir, secretFiles, groupMayAccess | othersMayAccess)).map(
+      ...(await withModeBits(dir, keyStoreFiles.secret, groupMayAccess | othersMayAccess)).map(
         (name) => `${name}: more than its owner has access, want mode 0600: chmod 600 ${join(dir, name)}`,
       ),
       ...[caWarning(files.rootCaCert, rootCaCertPem), caWarning(files.tempCaCert, tempCaCertPem)].filter((line) => line !== ""),
