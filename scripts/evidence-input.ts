@@ -1,16 +1,26 @@
-/** What `evidence verify` reads: a quote, an envelope or a JSON capture, in bytes, hex or JSON, told apart by content. */
-
+/** What `evidence verify` reads: a quote, an envelope, a certificate or a JSON capture, in bytes, hex, PEM or JSON, told apart by content. */
 import { decodeEvidence, type Evidence, evidenceFromQuote } from "../kms/attestation/evidence.ts";
-import { fromHex, fromUtf8 } from "../kms/bytes.ts";
+import { derFromPem } from "../kms/attestation/tdx/pem.ts";
+import { fromHex, fromUtf8, utf8 } from "../kms/bytes.ts";
 import { KmsError } from "../kms/errors.ts";
+import { type CertificateEvidence, readCertificate } from "../kms/ra-tls/extensions.ts";
 
 /** Ten MiB of envelope as a JSON array of numbers, with room for white space. */
 export const MAX_INPUT_BYTES = 64 * 1024 * 1024;
 
+/** No quote and no envelope begins with it. */
+const derSequence = 0x30;
+
 /** A bare quote has no event log, so only the quote itself can be judged. */
 export type EvidenceInput =
   | { readonly kind: "quote"; readonly quote: Uint8Array }
-  | { readonly kind: "evidence"; readonly evidence: Evidence; readonly vmConfig: string };
+  | {
+      readonly kind: "evidence";
+      readonly evidence: Evidence;
+      readonly vmConfig: string;
+      /** The leaf that carried it, to whose key it has to be bound. */
+      readonly certificate?: CertificateEvidence;
+    };
 
 export function readEvidenceInput(file: Uint8Array): EvidenceInput {
   if (file.length === 0) throw refuse("empty");
@@ -18,9 +28,11 @@ export function readEvidenceInput(file: Uint8Array): EvidenceInput {
   const text = asText(file);
   if (text === undefined) return fromBytes(file);
   if (text.startsWith("{") || text.startsWith("[")) return fromJson(text);
+  const pem = /-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/.exec(text)?.[0];
+  if (pem !== undefined) return fromCertificate(derFromPem(utf8(`${pem}\n`)));
   const digits = text.replace(/^0x/i, "");
   if (/^[0-9a-fA-F]+$/.test(digits)) return fromBytes(fromHex(digits, "evidence file", undefined, "malformed.file"));
-  throw refuse("neither bytes of a quote or envelope, nor hex, nor JSON");
+  throw refuse("neither bytes of a quote, envelope or certificate, nor hex, nor PEM, nor JSON");
 }
 
 /** Text only if every byte is printable ASCII or white space: a quote never is. JSON may have more in its strings. */
@@ -35,7 +47,15 @@ function fromBytes(bytes: Uint8Array): EvidenceInput {
   const first = bytes[0];
   const isQuote = first !== undefined && first >= 3 && first <= 5 && bytes[1] === 0;
   if (isQuote) return { kind: "quote", quote: bytes };
+  if (first === derSequence) return fromCertificate(bytes);
   return { kind: "evidence", evidence: decodeEvidence(bytes), vmConfig: "" };
+}
+
+/** Of a chain the first one, which TLS puts the leaf to. */
+function fromCertificate(der: Uint8Array): EvidenceInput {
+  const certificate = readCertificate(der);
+  if (certificate.evidence === undefined) throw new KmsError("unproven.no-evidence", "the certificate carries no evidence");
+  return { kind: "evidence", evidence: certificate.evidence, vmConfig: "", certificate };
 }
 
 function fromJson(text: string): EvidenceInput {

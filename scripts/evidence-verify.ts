@@ -1,7 +1,7 @@
 /** Verifies evidence in a file by the code that serves GetAppKey, and reports what it proves. */
 import { appraiseBoot } from "../kms/attestation/appraise.ts";
 import { type BootInfoHex, bootInfoHex } from "../kms/attestation/boot-info.ts";
-import { bindEvidence } from "../kms/attestation/report-data.ts";
+import { bindEvidence, reportData } from "../kms/attestation/report-data.ts";
 import { type Collateral, parseCollateral } from "../kms/attestation/tdx/collateral.ts";
 import { createCollateralStore } from "../kms/attestation/tdx/collateral-store.ts";
 import { DEFAULT_PCCS_URL } from "../kms/attestation/tdx/pccs.ts";
@@ -11,6 +11,7 @@ import { type VerifiedQuote, verifyQuote } from "../kms/attestation/tdx/verify.t
 import { type VerificationInputs, type VerifiedTdQuote, verifyEvidenceWith, verifyTdQuote } from "../kms/attestation/verifier.ts";
 import { toHex } from "../kms/bytes.ts";
 import { KmsError } from "../kms/errors.ts";
+import type { CertificateEvidence } from "../kms/ra-tls/extensions.ts";
 import { type EvidenceInput, MAX_INPUT_BYTES, readEvidenceInput } from "./evidence-input.ts";
 import { readInput, readInputText } from "./lib/input-file.ts";
 
@@ -28,8 +29,13 @@ interface TcbReport {
   readonly advisoryIds: readonly string[];
 }
 
-export type EvidenceReport = TcbReport &
-  (
+/** The evidence is bound to this key, so whoever holds it speaks for the machine. */
+interface LeafReport {
+  readonly spki: string;
+  readonly usage: string | null;
+}
+
+export type EvidenceReport = TcbReport & { readonly certificate?: LeafReport } & (
     | {
         readonly kind: "tdx";
         readonly mrtd: string;
@@ -62,11 +68,14 @@ function reportOn(input: EvidenceInput, quote: Quote, inputs: VerificationInputs
       ? sgxReport(verifyQuote({ quote, ...inputs }))
       : tdReport(verifyTdQuote(quote, inputs), null);
   }
-  // there is no key here to bind to: the report data is printed, and the caller compares it
-  const bound = bindEvidence(input.evidence, input.evidence.stack.reportData);
+  const { certificate } = input;
+  // without a certificate there is no key here to bind to: the report data is printed, and the caller compares it
+  const expected = certificate === undefined ? input.evidence.stack.reportData : reportData("ratls-cert", certificate.spki);
+  const bound = bindEvidence(input.evidence, expected);
   const verified = verifyEvidenceWith(bound, inputs.collateral, inputs.anchor, inputs.now);
   const { info } = appraiseBoot(verified, { vmConfig: vmConfig ?? input.vmConfig, mode: "runtime" });
-  return tdReport(verified.quote, bootInfoHex(info));
+  const report = tdReport(verified.quote, bootInfoHex(info));
+  return certificate === undefined ? report : { ...report, certificate: leafOf(certificate) };
 }
 
 function tdReport({ quote: { body }, status, advisoryIds }: VerifiedTdQuote, bootInfo: BootInfoHex | null): EvidenceReport {
@@ -80,6 +89,10 @@ function tdReport({ quote: { body }, status, advisoryIds }: VerifiedTdQuote, boo
     reportData: toHex(body.reportData),
     bootInfo,
   };
+}
+
+function leafOf({ spki, usage }: CertificateEvidence): LeafReport {
+  return { spki: toHex(spki), usage: usage ?? null };
 }
 
 /** An enclave is no TD and never gets a key; DCAP can still be judged. */

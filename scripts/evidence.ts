@@ -9,8 +9,8 @@ import { runProgram, type Work, withHints } from "./lib/program.ts";
 const DESCRIPTION = `Verify TEE evidence by the code that serves GetAppKey.
 
 FILE is a raw quote (bytes, hex with or without 0x, or a JSON array of byte values), an attestation envelope (V0 or V1),
-or a JSON capture with a hex \`quote\` or \`attestation\` member. A quote without an event log proves no boot: bootInfo is null.
-The report data is printed, not judged: compare it with the value you expect.`;
+a certificate that carries one (DER, or PEM, such as \`openssl s_client -showcerts\` prints), or a JSON capture with a hex \`quote\` or \`attestation\` member. A quote without an event log proves no boot: bootInfo is null.
+The report data has to be that of a certificate's key; otherwise it is printed, not judged: compare it with the value you expect.`;
 
 const hints: Readonly<Partial<Record<Code, string>>> = {
   "unavailable.collateral": "pass --collateral FILE to verify without a network, or --pccs URL for another server",
@@ -55,6 +55,7 @@ function inWords(report: EvidenceReport): string {
     tcbStatus: report.tcbStatus,
     ...measurements,
     reportData: report.reportData,
+    ...(report.certificate === undefined ? {} : { boundTo: report.certificate.spki, usage: report.certificate.usage ?? "none" }),
     ...(report.bootInfo ?? { bootInfo: "none: the file holds a quote without an event log" }),
     advisoryIds: report.advisoryIds.join(" ") || "none",
   });

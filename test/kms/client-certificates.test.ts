@@ -7,13 +7,7 @@ import { type Evidence, encodeEvidence, stripEvidence } from "../../kms/attestat
 import { reportData } from "../../kms/attestation/report-data.ts";
 import { concat, toHex, utf8 } from "../../kms/bytes.ts";
 import { makeTempCa } from "../../kms/ca/kms-certificates.ts";
-import {
-  type CertificateRequest,
-  issueCertificate,
-  type PrivateExtension,
-  parseCertificate,
-  spkiOf,
-} from "../../kms/ca/profile.ts";
+import { type CertificateRequest, issueCertificate, type PrivateExtension, spkiOf } from "../../kms/ca/profile.ts";
 import { encodePkcs8 } from "../../kms/keys/kdf.ts";
 import { decodeKeyPem, encodeKeyPem } from "../../kms/keys/key-pem.ts";
 import { createRaTlsClient, fetchTempCa } from "../../kms/ra-tls/client.ts";
