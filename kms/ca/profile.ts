@@ -1,14 +1,24 @@
 /** The one certificate profile: every certificate of this project is made here, byte for byte as the reference lays them out. */
 import "reflect-metadata";
-import { createHash, createPrivateKey, createPublicKey, webcrypto } from "node:crypto";
+import {
+  createHash,
+  createPrivateKey,
+  createPublicKey,
+  type KeyObject,
+  X509Certificate as NodeCertificate,
+  sign,
+} from "node:crypto";
 import { isIP } from "node:net";
 import * as x509 from "@peculiar/x509";
-import { fromHex, toHex } from "../bytes.ts";
+import { fromHex, utf8 } from "../bytes.ts";
+import { DerReader, TAG } from "../der.ts";
+import * as der from "../der-write.ts";
 import { KmsError } from "../errors.ts";
 
 /** What the certificate says; serial, key usage and key identifier follow from it. */
 export interface CertificateRequest {
-  readonly subject: { readonly organization?: string; readonly commonName: string };
+  /** Names, or the certificate in PEM whose own subject is kept, byte for byte. */
+  readonly subject: { readonly organization?: string; readonly commonName: string } | string;
   readonly spki: Uint8Array;
   /** A CA certificate with this path length; a leaf has no basic constraints at all. */
   readonly pathLength?: 0 | 1;
@@ -35,39 +45,53 @@ export interface Signer {
   readonly pkcs8: Uint8Array;
 }
 
-const p256 = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" } as const;
 const defaultNotBefore = new Date("1975-01-01T00:00:00Z");
 const defaultDays = 3650;
 const dayMs = 86_400_000;
 const serialLength = 20;
 const keyIdLength = 20;
 
-const oids = { keyUsage: "2.5.29.15", serverAuth: "1.3.6.1.5.5.7.3.1", clientAuth: "1.3.6.1.5.5.7.3.2" } as const;
+const VERSION_3 = der.explicit(0, der.smallInteger(2));
+const ECDSA_SHA256 = der.sequence(der.oid("1.2.840.10045.4.3.2"));
+
+const oids = {
+  commonName: "2.5.4.3",
+  organization: "2.5.4.10",
+  keyId: "2.5.29.14",
+  keyUsage: "2.5.29.15",
+  altNames: "2.5.29.17",
+  basicConstraints: "2.5.29.19",
+  purposes: "2.5.29.37",
+  serverAuth: "1.3.6.1.5.5.7.3.1",
+  clientAuth: "1.3.6.1.5.5.7.3.2",
+} as const;
 /** BIT STRINGs of nine bits, as the reference writes them; the shortest DER would be one byte. */
 const keyUsageBits = {
   authority: fromHex("0303078600", "key usage", 5), // digitalSignature, keyCertSign, cRLSign
   leaf: fromHex("0303078000", "key usage", 5), // digitalSignature
 } as const;
+/** Choices of GeneralName (RFC 5280 4.2.1.6). */
+const generalName = { dns: 2, ip: 7 } as const;
 
 /** Issues the certificate and returns it as PEM. */
 export async function issueCertificate(request: CertificateRequest, signer: Signer): Promise<string> {
-  const subject = nameOf(request.subject);
-  const notBefore = wholeSeconds(request.notBefore ?? defaultNotBefore);
-  const notAfter = wholeSeconds(request.notAfter ?? new Date(request.now.getTime() + defaultDays * dayMs));
+  const notBefore = request.notBefore ?? defaultNotBefore;
+  const notAfter = request.notAfter ?? new Date(request.now.getTime() + defaultDays * dayMs);
   if (notBefore > notAfter) throw new KmsError("malformed.certificate", "certificate: not_after is before not_before");
-  const certificate = await x509.X509CertificateGenerator.create({
-    serialNumber: serialOf(request.spki),
-    subject,
+  const subject = nameOf(request.subject);
+  const tbs = der.sequence(
+    VERSION_3,
+    der.unsigned(serialOf(request.spki)),
+    ECDSA_SHA256,
     // Rust peers match names byte by byte: the issuer's own encoding is taken over, whatever its string type
-    issuer: signer.certificate === "self" ? subject : parseCertificate(signer.certificate).subjectName,
-    notBefore,
-    notAfter,
-    publicKey: request.spki.slice(),
-    signingKey: await webcrypto.subtle.importKey("pkcs8", signer.pkcs8.slice(), p256, false, ["sign"]),
-    signingAlgorithm: p256,
-    extensions: extensionsOf(request),
-  });
-  return encodePem("CERTIFICATE", new Uint8Array(certificate.rawData));
+    signer.certificate === "self" ? subject : subjectOf(signer.certificate),
+    der.sequence(der.time(notBefore), der.time(notAfter)),
+    subject,
+    request.spki,
+    der.explicit(3, der.sequence(...extensionsOf(request))),
+  );
+  const signature = sign("sha256", tbs, { key: privateKeyOf(signer.pkcs8), dsaEncoding: "der" });
+  return encodePem("CERTIFICATE", der.sequence(tbs, ECDSA_SHA256, der.bitString(signature)));
 }
 
 /** PEM with 64 columns, LF and a final newline. */
@@ -81,8 +105,12 @@ export function encodePem(label: string, der: Uint8Array): string {
 
 /** SubjectPublicKeyInfo of a PKCS#8 private key. */
 export function spkiOf(pkcs8: Uint8Array): Uint8Array {
-  const key = createPrivateKey({ key: Buffer.from(pkcs8), format: "der", type: "pkcs8" });
-  return new Uint8Array(createPublicKey(key).export({ format: "der", type: "spki" }));
+  return new Uint8Array(createPublicKey(privateKeyOf(pkcs8)).export({ format: "der", type: "spki" }));
+}
+
+function privateKeyOf(pkcs8: Uint8Array): KeyObject {
+  const view = Buffer.from(pkcs8.buffer, pkcs8.byteOffset, pkcs8.length); // no copy that nobody wipes
+  return createPrivateKey({ key: view, format: "der", type: "pkcs8" });
 }
 
 /** A certificate from our own store; peers' certificates are read by `ra-tls/extensions.ts`. */
@@ -94,42 +122,80 @@ export function parseCertificate(pem: string): x509.X509Certificate {
   }
 }
 
-/** SAN, key usage, extended key usage, key identifier, basic constraints, then the private ones; never an authority key identifier. */
-function extensionsOf(request: CertificateRequest): x509.Extension[] {
-  const { altNames = [], purposes = [], extensions = [], pathLength } = request;
-  const authority = pathLength !== undefined;
-  const list: x509.Extension[] = [];
-  if (altNames.length > 0) list.push(new x509.SubjectAlternativeNameExtension(altNames.map(altName)));
-  list.push(new x509.Extension(oids.keyUsage, true, authority ? keyUsageBits.authority : keyUsageBits.leaf));
-  if (purposes.length > 0) list.push(new x509.ExtendedKeyUsageExtension(purposes.map((purpose) => oids[purpose])));
-  if (authority) {
-    list.push(new x509.SubjectKeyIdentifierExtension(toHex(sha256(request.spki).subarray(0, keyIdLength))));
-    list.push(new x509.BasicConstraintsExtension(true, pathLength, true));
+/** The subject's DER as it stands in a stored CA certificate. */
+function subjectOf(pem: string): Uint8Array {
+  const certificate = new DerReader(derOf(pem), "malformed.certificate").inside(TAG.sequence, "certificate");
+  const tbs = certificate.inside(TAG.sequence, "tbsCertificate");
+  for (const field of ["version", "serialNumber", "signature", "issuer", "validity"]) tbs.next(field);
+  return tbs.element(TAG.sequence, "subject").raw;
+}
+
+function derOf(pem: string): Uint8Array {
+  try {
+    return new Uint8Array(new NodeCertificate(pem).raw);
+  } catch (cause) {
+    throw new KmsError("malformed.certificate", "certificate: cannot be decoded", { cause });
   }
-  return [...list, ...extensions.map(({ oid, value }) => new x509.Extension(oid, false, value.slice()))];
+}
+
+/** SAN, key usage, extended key usage, key identifier, basic constraints, then the private ones; never an authority key identifier. */
+function extensionsOf({ altNames = [], purposes = [], extensions = [], pathLength, spki }: CertificateRequest): Uint8Array[] {
+  const authority = pathLength !== undefined;
+  const list: Uint8Array[] = [];
+  if (altNames.length > 0) list.push(extension(oids.altNames, der.sequence(...altNames.map(altName))));
+  list.push(criticalExtension(oids.keyUsage, authority ? keyUsageBits.authority : keyUsageBits.leaf));
+  if (purposes.length > 0) {
+    list.push(extension(oids.purposes, der.sequence(...purposes.map((purpose) => der.oid(oids[purpose])))));
+  }
+  if (authority) {
+    list.push(extension(oids.keyId, der.octetString(sha256(spki).subarray(0, keyIdLength))));
+    list.push(criticalExtension(oids.basicConstraints, der.sequence(der.TRUE, der.smallInteger(pathLength))));
+  }
+  return [...list, ...extensions.map(({ oid, value }) => extension(oid, value))];
+}
+
+function extension(oid: string, value: Uint8Array): Uint8Array {
+  return der.sequence(der.oid(oid), der.octetString(value));
+}
+
+function criticalExtension(oid: string, value: Uint8Array): Uint8Array {
+  return der.sequence(der.oid(oid), der.TRUE, der.octetString(value));
 }
 
 /** An address with a zone, as in `fe80::1%eth0`, has no form in a certificate. */
-function altName(name: string): x509.JsonGeneralName {
-  return isIP(name) === 0 || name.includes("%") ? { type: "dns", value: name } : { type: "ip", value: name };
+function altName(name: string): Uint8Array {
+  const version = name.includes("%") ? 0 : isIP(name);
+  if (version === 0) return der.implicit(generalName.dns, utf8(name));
+  return der.implicit(generalName.ip, version === 4 ? Uint8Array.from(name.split(".").map(Number)) : ipv6Bytes(name));
 }
 
-function nameOf({ organization, commonName }: CertificateRequest["subject"]): x509.Name {
-  const common = { CN: [{ utf8String: commonName }] };
-  return new x509.Name(organization === undefined ? [common] : [{ O: [{ utf8String: organization }] }, common]);
+/** The URL parser writes any spelling, an IPv4 tail too, as groups of hex with at most one gap. */
+function ipv6Bytes(address: string): Uint8Array {
+  const groups = (text: string) => text.split(":").filter((group) => group !== "");
+  const [front = "", back] = new URL(`http://[${address}]`).hostname.slice(1, -1).split("::");
+  const [first, last] = [groups(front), groups(back ?? "")];
+  const gap = Array.from({ length: 8 - first.length - last.length }, () => "0");
+  return fromHex([...first, ...gap, ...last].map((group) => group.padStart(4, "0")).join(""), "IPv6 address", 16);
 }
 
-/** The first 20 bytes of SHA-256 over the public point, positive and without leading zeros. */
-function serialOf(spki: Uint8Array): string {
+function nameOf(subject: CertificateRequest["subject"]): Uint8Array {
+  if (typeof subject === "string") return subjectOf(subject);
+  const { organization, commonName } = subject;
+  const common = attribute(oids.commonName, commonName);
+  return organization === undefined ? der.sequence(common) : der.sequence(attribute(oids.organization, organization), common);
+}
+
+function attribute(oid: string, text: string): Uint8Array {
+  return der.set(der.sequence(der.oid(oid), der.utf8String(text)));
+}
+
+/** The first 20 bytes of SHA-256 over the public point, positive; its leading zeros are not written. */
+function serialOf(spki: Uint8Array): Uint8Array {
   const serial = sha256(spki.subarray(-65)).slice(0, serialLength);
   serial[0] = (serial[0] ?? 0) & 0x7f;
-  return toHex(serial);
+  return serial;
 }
 
 function sha256(bytes: Uint8Array): Uint8Array {
   return new Uint8Array(createHash("sha256").update(bytes).digest());
-}
-
-function wholeSeconds(date: Date): Date {
-  return new Date(Math.floor(date.getTime() / 1000) * 1000);
 }

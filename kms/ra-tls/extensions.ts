@@ -1,7 +1,8 @@
 /** The private extensions of RA-TLS certificates: reading them strictly out of a peer's certificate, and writing them. */
 import { decodeEvidence, type Evidence, evidenceFromQuote } from "../attestation/evidence.ts";
-import { concat, fromUtf8 } from "../bytes.ts";
+import { fromUtf8 } from "../bytes.ts";
 import { DerReader, TAG } from "../der.ts";
+import { octetString } from "../der-write.ts";
 import { KmsError } from "../errors.ts";
 import { type AppInfo, decodeAppInfo } from "./app-info.ts";
 
@@ -55,7 +56,7 @@ export function readCertificate(der: Uint8Array): CertificateEvidence {
 
 /** An extension whose content is an OCTET STRING, inside the OCTET STRING that every extension value is. */
 export function privateExtension(oid: string, payload: Uint8Array): { readonly oid: string; readonly value: Uint8Array } {
-  return { oid, value: concat(Uint8Array.of(TAG.octetString), derLength(payload.length), payload) };
+  return { oid, value: octetString(payload) };
 }
 
 /** The envelope where there is one, else the legacy pair of quote and event log. */
@@ -113,12 +114,4 @@ function unwrap(value: Uint8Array, field: string): Uint8Array {
   const payload = reader.content(TAG.octetString, field);
   reader.end(field);
   return payload;
-}
-
-/** Definite minimal length (X.690 10.1). */
-function derLength(length: number): Uint8Array {
-  if (length < 0x80) return Uint8Array.of(length);
-  const bytes: number[] = [];
-  for (let rest = length; rest > 0; rest = Math.floor(rest / 256)) bytes.unshift(rest % 256);
-  return Uint8Array.of(0x80 | bytes.length, ...bytes);
 }

@@ -96,6 +96,14 @@ test("writes the RPC leaf with SAN, key usage, usage and evidence, in this order
 test.each([
   ["192.0.2.7", "IP Address:192.0.2.7"],
   ["2001:db8::1", "IP Address:2001:DB8:0:0:0:0:0:1"],
+  ["::", "IP Address:0:0:0:0:0:0:0:0"],
+  ["::1", "IP Address:0:0:0:0:0:0:0:1"],
+  ["1::", "IP Address:1:0:0:0:0:0:0:0"],
+  ["1:2:3:4:5:6:7:8", "IP Address:1:2:3:4:5:6:7:8"],
+  ["2001:DB8:0:0:1::", "IP Address:2001:DB8:0:0:1:0:0:0"],
+  ["::ffff:192.0.2.7", "IP Address:0:0:0:0:0:FFFF:C000:207"],
+  ["fe80::1%eth0", "DNS:fe80::1%eth0"],
+  ["192.0.2.07", "DNS:192.0.2.07"],
   ["kms.example.com", "DNS:kms.example.com"],
 ])("names %s in the SAN as OpenSSL reads it", async (domain, expected) => {
   const text = openssl("x509", "-in", file("san.crt", await rpcLeaf(real.pem, domain)), "-noout", "-ext", "subjectAltName");
