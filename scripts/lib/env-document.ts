@@ -9,7 +9,7 @@ export interface EnvItem {
 }
 
 /** Guests refuse the whole environment over any of these. */
-const limits = { items: 1024, keyBytes: 255, valueBytes: 128 * 1024, totalBytes: 1024 * 1024 } as const;
+export const limits = { items: 1024, keyBytes: 255, valueBytes: 128 * 1024, totalBytes: 1024 * 1024 } as const;
 const keyForm = /^[a-zA-Z_][a-zA-Z0-9_]*$/;
 
 const list = z.array(z.strictObject({ key: z.string(), value: z.string() }));
