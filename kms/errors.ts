@@ -91,6 +91,7 @@ export const codes = {
   "unavailable.kms": "the KMS gives no usable answer",
   "unavailable.key-store": "another process uses the certificate folder",
   "unavailable.overloaded": "too many requests are running",
+  "unavailable.timeout": "the work takes longer than a caller waits",
   "unavailable.component": "a component of the stack ended or did not start",
 
   // ours to mend, or the operator's

@@ -6,7 +6,7 @@ import { BodyMemory, readBody } from "./body.ts";
 import { PrpcErrorSchema } from "./gen/prpc_pb.ts";
 import { decodeJson, decodeQuery, encodeJson } from "./json-codec.ts";
 import type { Log } from "./log.ts";
-import { Places } from "./places.ts";
+import { inTime, Places } from "./places.ts";
 import type { PlainMessage } from "./plain.ts";
 import { decodeProtobuf, encodeProtobuf } from "./protobuf-codec.ts";
 import { methodName } from "./request-path.ts";
@@ -19,6 +19,8 @@ export interface PrpcService {
   readonly log: Log;
   /** Calls worked on at once. */
   readonly maxPlaces?: number;
+  /** At most for knowing the caller, and again for the work; no limit unless said. */
+  readonly answerMs?: number;
 }
 
 type Mode = "json" | "protobuf";
@@ -30,7 +32,7 @@ export type PrpcEndpoint = (request: Request, segment: string, authenticate: Aut
 const MAX_LOGGED_NAME = 64;
 const MAX_LOGGED_CAUSES = 8;
 
-export function createPrpcEndpoint({ prefix, rpcs, log, maxPlaces }: PrpcService): PrpcEndpoint {
+export function createPrpcEndpoint({ prefix, rpcs, log, maxPlaces, answerMs }: PrpcService): PrpcEndpoint {
   const byName = new Map(rpcs.map((rpc) => [rpc.name, rpc]));
   const memory = new BodyMemory();
   const places = new Places(maxPlaces);
@@ -41,13 +43,14 @@ export function createPrpcEndpoint({ prefix, rpcs, log, maxPlaces }: PrpcService
     const lease = memory.lease();
     let mode = asked.beforeDispatch;
     try {
-      const caller = await places.during(authenticate);
+      const caller = await inTime(places.during(authenticate), answerMs);
       const body = asked.isGet ? new Uint8Array() : await readBody(request, lease);
       mode = asked.mode;
       const rpc = byName.get(name);
       if (rpc === undefined) throw new KmsError("malformed.method", `Service not found: ${name}`);
       // none is held between the two: a body that comes slowly must not keep others out
-      const output = await places.during(async () => rpc.handle(readInput(rpc, asked, body), { caller: () => caller }));
+      const work = places.during(async () => rpc.handle(readInput(rpc, asked, body), { caller: () => caller }));
+      const output = await inTime(work, answerMs);
       const response = success(rpc, mode, output);
       log.info({ method: name, ms: elapsed(started) }, "answered");
       return response;

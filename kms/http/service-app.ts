@@ -9,6 +9,9 @@ import { createPrpcEndpoint } from "./prpc.ts";
 import { methodName } from "./request-path.ts";
 import type { Rpc } from "./rpc.ts";
 
+/** Half of the minute after which guests give up: one for knowing the caller, one for the work. */
+export const ANSWER_MS = 28_000;
+
 export interface ServiceAppInput {
   readonly prefix: "KMS.";
   readonly rpcs: readonly Rpc[];
@@ -25,7 +28,7 @@ export function createServiceApp(input: ServiceAppInput): App {
   const app = createFramedApp(input.log, { "X-App-Version": input.version });
   serveHealth(app);
   const { metrics } = input;
-  const answer = createPrpcEndpoint(input);
+  const answer = createPrpcEndpoint({ answerMs: ANSWER_MS, ...input });
   if (metrics !== undefined) serveMetrics(app, metrics, input.prefix);
   app.on(["GET", "POST"], "/prpc/:method", (c) =>
     answer(c.req.raw, c.req.param("method"), () => input.authenticate(peerDer(c.env.incoming.socket))),

@@ -3,7 +3,7 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { createFramedApp, serveHealth } from "../../kms/http/framework.ts";
 import { KMS } from "../../kms/http/gen/kms_pb.ts";
 import { type Listener, listen } from "../../kms/http/listeners.ts";
-import { MAX_PLACES, Places } from "../../kms/http/places.ts";
+import { inTime, MAX_PLACES, Places } from "../../kms/http/places.ts";
 import { createPrpcEndpoint } from "../../kms/http/prpc.ts";
 import { rpcsOf } from "../../kms/http/rpc.ts";
 import { ask, rawConnection } from "../support/http-client.ts";
@@ -91,4 +91,29 @@ test("work that throws gives its place back", async () => {
   gate.resolve();
   await held;
   expect(MAX_PLACES).toBeGreaterThan(1);
+});
+
+test("a caller is answered in time while the work goes on with its place", async () => {
+  const places = new Places(1);
+  const work = places.during(() => gate.promise);
+  expect(await refusal(inTime(work, 10))).toEqual({
+    code: "unavailable.timeout",
+    message: "no result within 10 ms, the work goes on: try again later",
+  });
+  expect((await refusal(places.during(async () => undefined))).code).toBe("unavailable.overloaded");
+  gate.resolve();
+  await work;
+  expect(
+    await inTime(
+      places.during(async () => "done"),
+      10_000,
+    ),
+  ).toBe("done");
+});
+
+test("work that fails after its caller was answered harms nobody", async () => {
+  const work = gate.promise.then(() => Promise.reject(new Error("late")));
+  expect((await refusal(inTime(work, 10))).code).toBe("unavailable.timeout");
+  gate.resolve();
+  await expect(work).rejects.toThrow("late");
 });
