@@ -20,11 +20,11 @@ export function createImageCache(cacheDir: string): ImageCache {
   };
 }
 
-/** A name of hex digits cannot lead out of the folder. */
+/** A name of hex digits, of any hash there is, cannot lead out of the folder. */
 function pathsOf(folder: string, name: string, failure: string): string[] {
   if (name === "") return [];
   if (name === "all") return [folder];
-  if (!/^[0-9a-fA-F]+$/.test(name)) throw new KmsError("malformed.request", `${failure}: invalid cache key`);
+  if (!/^[0-9a-fA-F]{1,128}$/.test(name)) throw new KmsError("malformed.request", `${failure}: invalid cache key`);
   return [join(folder, name)];
 }
 

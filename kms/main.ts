@@ -19,6 +19,7 @@ Reads /etc/kms/kms.toml, /etc/kms/kms.json, ./kms.toml, ./kms.json and FILE; a l
   -h, --help         print this
 
 environment: DSTACK_AGENT_ADDRESS (unix:/path or http://host:port), RUST_LOG (error, warn, info, debug, trace, off)
+             DSTACK_KMS_ADMIN_TOKEN, else ADMIN_API_TOKEN (where core.admin.auth_token is empty)
 exit code: 0 stopped by a signal, 1 fault, 2 malformed, 3 unproven, 4 denied, 5 unavailable
 `;
 

@@ -59,7 +59,8 @@ async function checkBasic(
 
 function decodeBasic(encoded: string): { user: string; password: string } | undefined {
   const bytes = Buffer.from(encoded, "base64");
-  if (bytes.toString("base64").replace(/=+$/, "") !== encoded.replace(/=+$/, "")) return undefined;
+  const padded = bytes.toString("base64");
+  if (encoded !== padded && encoded !== padded.replaceAll("=", "")) return undefined;
   const text = bytes.toString("utf8");
   const colon = text.indexOf(":");
   return colon === -1 ? undefined : { user: text.slice(0, colon), password: text.slice(colon + 1) };

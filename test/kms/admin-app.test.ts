@@ -218,6 +218,7 @@ describe("ClearImageCache", () => {
     [" ab", "", "failed to clear image cache: invalid cache key"],
     ["0xab", "", "failed to clear image cache: invalid cache key"],
     ["ab\n", "", "failed to clear image cache: invalid cache key"],
+    ["a".repeat(129), "", "failed to clear image cache: invalid cache key"],
     ["ab", "ef.json", "failed to clear measurement cache: invalid cache key"],
     ["all", "../kept", "failed to clear measurement cache: invalid cache key"],
   ])("with the keys %j and %j is refused, and removes nothing", async (imageHash, configHash, message) => {

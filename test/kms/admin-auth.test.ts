@@ -1,8 +1,10 @@
 /** The four credentials of the admin service, the file of passwords, and what guessing costs. */
 import { createHash } from "node:crypto";
 import { hashSync } from "bcryptjs";
+import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { utf8 } from "../../kms/bytes.ts";
+import { KmsError } from "../../kms/errors.ts";
 import { type AdminCredentials, authorizeAdmin } from "../../kms/http/admin-auth.ts";
 import { MAX_COST, parseHtpasswd } from "../../kms/http/htpasswd.ts";
 import { createPasswordCheck, type PasswordVerdict, passwordLimits } from "../../kms/http/password-check.ts";
@@ -77,6 +79,16 @@ describe("credentials", () => {
     expect(verdict.allowed ? verdict.as : verdict.reason).toBe(expected);
   });
 
+  test.each([" ", "=", "A", "Basic "])("sixteen kilobytes of %j are refused at once", async (piece) => {
+    const started = performance.now();
+    for (const scheme of ["Basic ", "Bearer ", ""]) {
+      const authorization = `${scheme}${piece.repeat(16_384 / piece.length)}!`;
+      const { allowed } = await authorizeAdmin(kinds["token"] ?? fail(), { adminToken: undefined, authorization, from: "" });
+      expect(allowed).toBe(false);
+    }
+    expect(performance.now() - started).toBeLessThan(50);
+  });
+
   test("a token is known without bcrypt", async () => {
     asked.length = 0;
     await authorizeAdmin(kinds["both"] ?? fail(), { adminToken: undefined, authorization: basic("alice", token), from: "" });
@@ -87,6 +99,22 @@ describe("credentials", () => {
 function fail(): never {
   throw new Error("missing");
 }
+
+test("no header that is not a credential opens the door, whatever it is", async () => {
+  const passwords = { check: async (): Promise<PasswordVerdict> => "wrong" };
+  const schemes = fc.constantFrom("Basic ", "basic  ", "Bearer ", "BEARER\t", "", "Digest ");
+  const text = fc.oneof(
+    fc.string({ unit: "binary" }),
+    fc.base64String(),
+    fc.string().map((plain) => btoa(encodeURI(plain))),
+  );
+  await fc.assert(
+    fc.asyncProperty(schemes, text, fc.option(text, { nil: undefined }), async (scheme, value, adminToken) => {
+      const claim = { adminToken, authorization: scheme + value, from: "" };
+      expect((await authorizeAdmin({ noAuth: false, tokenHash, passwords }, claim)).allowed).toBe(false);
+    }),
+  );
+});
 
 describe("the htpasswd file", () => {
   const hash = hashOf("x");
@@ -122,6 +150,14 @@ describe("the htpasswd file", () => {
     expect(refused).toEqual({ code: "malformed.config", message: expect.stringContaining(message) });
     expect(refused.message).not.toContain("hunter2");
     expect(refused.message).not.toContain(hash.slice(10));
+  });
+
+  test("of any bytes is read or refused", () => {
+    fc.assert(
+      fc.property(fc.oneof(fc.uint8Array(), fc.string().map(utf8)), (bytes) => {
+        expect(() => parseHtpasswd(new Uint8Array(bytes), "users")).toThrow(KmsError);
+      }),
+    );
   });
 
   test("that is not UTF-8 is refused", async () => {

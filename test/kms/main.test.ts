@@ -271,7 +271,7 @@ describe("a KMS with keys", () => {
 describe("the command", () => {
   test.each([
     ["an unknown key", "[rpcc]", "malformed.config"],
-    ["the admin service", "[core.admin]\nenabled = true", "malformed.config"],
+    ["an admin service without a credential", "[core.admin]\nenabled = true", "malformed.config"],
   ])("%s in kms.toml ends it with code 2", async (_, text, code) => {
     const kms = around.start(["-c", around.config(text)]);
     expect(await kms.exit).toBe(2);
