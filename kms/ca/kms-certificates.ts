@@ -11,16 +11,17 @@ const renewalDays = 365;
 const dayMs = 86_400_000;
 export const rpcUsage = "kms:rpc";
 
-export async function makeRootCa(root: RootKeys, now: Date): Promise<string> {
+/** A renewed one keeps the names of the one before it: guests and certificates of apps go by them. */
+export async function makeRootCa(root: RootKeys, now: Date, before?: string): Promise<string> {
   const pkcs8 = encodePkcs8(root.caScalar);
-  const subject = { organization, commonName: "Dstack KMS CA" };
+  const subject = before ?? { organization, commonName: "Dstack KMS CA" };
   return issueCertificate({ subject, spki: spkiOf(pkcs8), pathLength: 1, now }, { certificate: "self", pkcs8 });
 }
 
 /** The temp CA proves nothing: its key is public by protocol. It only makes TLS stacks present a client certificate. */
-export async function makeTempCa(tempCaScalar: Uint8Array, now: Date): Promise<string> {
+export async function makeTempCa(tempCaScalar: Uint8Array, now: Date, before?: string): Promise<string> {
   const pkcs8 = encodePkcs8(tempCaScalar);
-  const subject = { organization, commonName: "Dstack Client Temp CA" };
+  const subject = before ?? { organization, commonName: "Dstack Client Temp CA" };
   return issueCertificate({ subject, spki: spkiOf(pkcs8), pathLength: 0, now }, { certificate: "self", pkcs8 });
 }
 

@@ -20,7 +20,16 @@ const folderMode = 0o700;
 const ownerOnly = 0o600;
 
 export const systemDisk: Disk = {
-  makeFolder: (path) => mkdir(path, { recursive: true, mode: folderMode }),
+  async makeFolder(path) {
+    try {
+      await mkdir(path, folderMode);
+      return path;
+    } catch (cause) {
+      // on a read-only file system the recursive form would answer ENOENT
+      if (!["ENOENT", "EEXIST"].includes(errorCode(cause) ?? "")) throw cause;
+      return mkdir(path, { recursive: true, mode: folderMode });
+    }
+  },
   writeNew: (path, content, mode) =>
     withFile(path, "wx", async (file) => {
       await file.writeFile(content);

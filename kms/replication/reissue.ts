@@ -19,7 +19,9 @@ export interface ReissueSettings {
 export async function reissueCertificates(settings: ReissueSettings, stored: StoredKeySet): Promise<StoredKeySet> {
   const now = settings.now();
   const evidence = settings.attestRpcCert ? await settings.ownEvidence.forCertificate(stored.rpcSpki) : undefined;
-  const rootCaCertPem = renewalDue(stored.rootCaCertPem, now) ? await makeRootCa(stored.rootKeys, now) : stored.rootCaCertPem;
+  const rootCaCertPem = renewalDue(stored.rootCaCertPem, now)
+    ? await makeRootCa(stored.rootKeys, now, stored.rootCaCertPem)
+    : stored.rootCaCertPem;
   const tempCaCertPem = renewalDue(stored.tempCaCertPem, now) ? await renewTempCa(stored, now) : stored.tempCaCertPem;
   const { rootKeys: root, rpcSpki, domain } = stored;
   const rpcCertPem = await makeRpcLeaf({ root, rootCaCertPem, rpcSpki, domain, evidence, now });
@@ -34,7 +36,7 @@ export async function reissueCertificates(settings: ReissueSettings, stored: Sto
 async function renewTempCa(stored: StoredKeySet, now: Date): Promise<string> {
   const scalar = decodeKeyPem(utf8(stored.tempCaKeyPem));
   try {
-    return await makeTempCa(scalar, now);
+    return await makeTempCa(scalar, now, stored.tempCaCertPem);
   } finally {
     wipe(scalar);
   }
