@@ -1,6 +1,6 @@
 /** The command `env`: encrypts an app's environment so that only the app's confidential VM reads it, and decrypts with the app's key. */
 import { randomBytes } from "node:crypto";
-import { open, writeFile } from "node:fs/promises";
+import { open, stat, writeFile } from "node:fs/promises";
 import { Command } from "commander";
 import { fromHex, fromUtf8, toHex, utf8 } from "../kms/bytes.ts";
 import { type Code, KmsError } from "../kms/errors.ts";
@@ -95,10 +95,11 @@ async function decrypt(file: string, flags: DecryptFlags): Promise<CommandResult
   const plaintext = openEnv(await sealedFrom(file), await keyFrom(flags.key));
   const env = parseEnvJson(fromUtf8(plaintext, "decrypted environment", "malformed.file"), "decrypted environment");
   const text = JSON.stringify({ env });
-  if (flags.out === undefined) return { json: { env }, text };
+  const notes = (await isOpenToOthers(flags.key)) ? [`${flags.key} can be read by others of this machine: chmod 600 it`] : [];
+  if (flags.out === undefined) return { json: { env }, text, notes };
   await writeSecret(flags.out, text);
   const done = { variables: env.length, out: flags.out };
-  return { json: done, text: `${env.length} variables decrypted to ${flags.out}` };
+  return { json: done, text: `${env.length} variables decrypted to ${flags.out}`, notes };
 }
 
 /** Bytes as guests read them, or the hex that SDKs hand over. */
@@ -131,6 +132,10 @@ function parseJson(text: string, file: string): unknown {
   } catch {
     throw new KmsError("malformed.file", `${file}: not JSON, ${text.length} characters`); // no cause: it may quote a key
   }
+}
+
+async function isOpenToOthers(path: string): Promise<boolean> {
+  return ((await stat(path)).mode & 0o077) !== 0;
 }
 
 async function writeSecret(path: string, text: string): Promise<void> {

@@ -30,6 +30,8 @@ const hints: Readonly<Partial<Record<Code, string>>> = {
   "unavailable.kms": "is the KMS up, and does this machine need --proxy URL?",
   "unavailable.collateral": "pass --pccs URL of a collateral server that this machine reaches",
   "unproven.server-identity": "--root-ca has to be the root-ca.crt of this trust domain, and --k256-root its registered key",
+  "unproven.platform-unsupported":
+    "--dangerously-skip-server-evidence goes by --root-ca alone where the KMS is on another platform than TDX",
   "unproven.app-id": "--app-id has to be the app of this machine",
   "unproven.certificate-chain": "pass --tdx-root FILE if the KMS runs on another root, such as a simulator's",
   "denied.policy": "the app's owner allows it: ./run hardhat app allow-compose",

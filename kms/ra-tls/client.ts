@@ -154,13 +154,14 @@ async function send(socket: TLSSocket, url: URL, method: string, input: unknown,
   }
 }
 
-function readReply({ status, code, body }: Reply, host: string): unknown {
+function readReply(reply: Reply, host: string): unknown {
+  const { status, body } = reply;
   if (status !== 200 && status !== 400) throw new KmsError(unusable, `KMS ${host}: answered with status ${status}`);
   const answer = parseJson(body, host);
   if (status === 200) return answer;
   const refusal = errorSchema.safeParse(answer);
   if (!refusal.success) throw new KmsError(unusable, `KMS ${host}: refused without a reason`);
-  throw new KmsError(isCode(code) ? code : "malformed.request", refusal.data.error);
+  throw new KmsError(codeOf(reply, refusal.data.error), refusal.data.error);
 }
 
 function parseJson(body: Uint8Array, host: string): unknown {
@@ -169,6 +170,19 @@ function parseJson(body: Uint8Array, host: string): unknown {
   } catch (cause) {
     throw new KmsError(unusable, `KMS ${host}: the answer is not JSON, ${body.length} bytes`, { cause });
   }
+}
+
+/** The reference sends no code: these of its texts are stable, and say who has to act. */
+const knownTexts: readonly (readonly [RegExp, Code])[] = [
+  [/KMS is not allowed/, "denied.self"],
+  [/boot denied: /i, "denied.policy"],
+  [/No attestation provided/, "unproven.no-evidence"],
+  [/report data mismatch/, "unproven.report-data"],
+];
+
+function codeOf({ code }: Reply, text: string): Code {
+  if (isCode(code)) return code;
+  return knownTexts.find(([pattern]) => pattern.test(text))?.[1] ?? "malformed.request";
 }
 
 function isCode(code: string | undefined): code is Code {

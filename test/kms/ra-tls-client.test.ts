@@ -190,6 +190,16 @@ describe("turns an answer into an error:", () => {
   });
 
   test.each([
+    ["App not allowed: Boot denied: Compose hash not allowed", "denied.policy"],
+    ["KMS self authorization failed: KMS is not allowed: KMS MR not allowed", "denied.self"],
+    ["App not allowed: No attestation provided", "unproven.no-evidence"],
+    ["invalid quote: report data mismatch", "unproven.report-data"],
+  ])("the reference's '%s', which has no code, as %s", async (text, expected) => {
+    refuse(400, JSON.stringify({ error: text }, undefined, 2));
+    await expect(call()).rejects.toThrow(code(expected, text));
+  });
+
+  test.each([
     [500, "{}", "status 500"],
     [404, "<html>", "status 404"],
     [400, '{"error":{"code":404}}', "refused without a reason"],

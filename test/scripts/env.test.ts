@@ -1,5 +1,5 @@
 /** `env encrypt` and `env decrypt` against a real KMS process, the vectors, and everything a go-between could change. */
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
@@ -19,7 +19,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 function file(name: string, content: string | Uint8Array): string {
   const path = join(folder, name);
-  writeFileSync(path, content);
+  writeFileSync(path, content, { mode: 0o600 });
   return path;
 }
 
@@ -87,6 +87,25 @@ describe("an environment", () => {
     const items = [{ key: "A", value: "ü" }];
     expect(parseEnv(new TextDecoder().decode(encodeEnv(items)), "file")).toEqual(items);
     expect(parseEnv(JSON.stringify(items), "file")).toEqual(items);
+  });
+
+  test("of any text is read or refused, and what is read survives the wire", () => {
+    const anyText = fc.oneof(
+      fc.string({ unit: "binary" }),
+      fc.json(),
+      fc.array(fc.string()).map((lines) => lines.join("=\n")),
+    );
+    fc.assert(
+      fc.property(anyText, (text) => {
+        try {
+          const items = parseEnv(text, "file");
+          expect(parseEnv(new TextDecoder().decode(encodeEnv(items)), "file")).toEqual(items);
+        } catch (thrown) {
+          expect(thrown).toMatchObject({ code: "malformed.file" });
+        }
+      }),
+      { numRuns: 500 },
+    );
   });
 
   test.each([
@@ -201,6 +220,15 @@ describe("the command", () => {
     expect(JSON.parse(readFileSync(opened, "utf8"))).toEqual(expected);
     expect(statSync(opened).mode & 0o777).toBe(0o600);
     expect(await decrypt()).toMatchObject({ status: 2, stdout: "" });
+  });
+
+  test("says that others can read the key", async () => {
+    const sealed = file("for-note.hex", (await encrypt(...server())).stdout);
+    const key = file("open.json", readFileSync(keysFile));
+    chmodSync(key, 0o640);
+    const ended = await env("decrypt", sealed, "--key", key);
+    expect(ended.status).toBe(0);
+    expect(ended.stderr).toBe(`note: ${key} can be read by others of this machine: chmod 600 it\n`);
   });
 
   test("takes an answer that somebody passed on, only with the registered root's signature", async () => {
