@@ -92,6 +92,8 @@ Try:
   curl ${outcome.authUrl}/
   curl --unix-socket ${state.appSocket} http://guest/Info
   KEYWARD_LOCALHOST_RPC_URL=${outcome.rpcUrl} ./run hardhat --network localhost app allow-compose ${app.composeHash} --app 0x${app.appId}
+  ./run get-keys --kms-url ${outcome.kmsUrl} --root-ca ${outcome.caCertFile} --app-id 0x${app.appId} \\
+    --agent unix:${state.appSocket} --tdx-root ${state.rootFile} --pccs ${outcome.pccsUrl}   # once the compose hash is allowed again
 
 Ctrl-C stops everything${state.isKept ? "." : " and removes the state."}`;
 }

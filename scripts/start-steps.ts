@@ -32,6 +32,7 @@ import {
 export interface Outcome {
   readonly deployment: Deployment;
   readonly rpcUrl: string;
+  readonly pccsUrl: string;
   readonly authUrl: string;
   readonly kmsUrl: string;
   readonly caCertFile: string;
@@ -89,7 +90,7 @@ export async function runSteps(launch: Launch, step: Step): Promise<Outcome> {
     return expectRefusal(12, composeRefused, getAppKey(await appClient(kmsUrl, state, bootstrapInfo)));
   });
   const refusals = [early, refusal, late];
-  return { deployment, rpcUrl, authUrl, kmsUrl, caCertFile, bootstrapInfo, kms: identity, app, refusals };
+  return { deployment, rpcUrl, pccsUrl, authUrl, kmsUrl, caCertFile, bootstrapInfo, kms: identity, app, refusals };
 }
 
 /** The same values that an owner would compare with his own build before he signs. */
