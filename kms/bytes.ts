@@ -82,8 +82,12 @@ export class ByteReader {
     return this.take(this.remaining, "rest");
   }
 
+  /** Without a view: a quote may come as millions of single bytes. */
   u8(field: string): number {
-    return this.take(1, field)[0] ?? 0;
+    const byte = this.#bytes[this.#offset];
+    if (byte === undefined) throw new KmsError(this.#code, `${field}: need 1 bytes, have 0`);
+    this.#offset += 1;
+    return byte;
   }
 
   u16(field: string): number {

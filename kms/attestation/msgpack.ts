@@ -4,11 +4,16 @@ import { type Code, KmsError } from "../errors.ts";
 
 /** How deep a member that nobody reads may be nested. */
 const MAX_SKIP_DEPTH = 16;
+/** The largest map of the format has six; ten megabytes of keys that nobody knows would be a million strings to remember. */
+const MAX_MEMBERS = 256;
+/** Values passed over, all together. The parts of an envelope are, before they are read: a quote of single integers has five thousand. */
+const MAX_SKIPPED = 1024 * 1024;
 
 export class MsgpackReader {
   readonly #bytes: Uint8Array;
   readonly #reader: ByteReader;
   readonly #code: Code;
+  #skipped = 0;
 
   constructor(bytes: Uint8Array, code: Code) {
     this.#bytes = bytes;
@@ -19,6 +24,7 @@ export class MsgpackReader {
   /** Reads a map with text keys. `member` reads the value of the keys it knows and answers false for others; no key may come twice. */
   map(field: string, member: (key: string) => boolean): void {
     const count = this.#mapSize(this.#reader.u8(field), field);
+    if (count > MAX_MEMBERS) throw this.#refuse(`${field}: need at most ${MAX_MEMBERS} members, have ${count}`);
     const seen = new Set<string>();
     for (let index = 0; index < count; index++) {
       const key = this.text(`${field} key`);
@@ -71,6 +77,8 @@ export class MsgpackReader {
   /** Passes over one value. */
   skip(field: string, depth = 0): void {
     if (depth > MAX_SKIP_DEPTH) throw this.#refuse(`${field}: nested deeper than ${MAX_SKIP_DEPTH}`);
+    this.#skipped += 1;
+    if (this.#skipped > MAX_SKIPPED) throw this.#refuse(`${field}: more than ${MAX_SKIPPED} values`);
     const head = this.#reader.u8(field);
     const plain = this.#plainSize(head, field);
     if (plain !== undefined) {

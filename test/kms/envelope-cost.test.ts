@@ -21,6 +21,38 @@ describe("an envelope with nothing but empty events", () => {
   });
 });
 
+describe("ten megabytes of msgpack", () => {
+  const size = 10_000_000;
+  const filled = (head: string, fill: number) => {
+    const bytes = new Uint8Array(size).fill(fill);
+    bytes.set(Buffer.from(head, "hex"));
+    return bytes;
+  };
+  const keys = () => {
+    const bytes = filled("df001e8480", 0xc0);
+    for (let at = 5, name = 0; at + 6 < size; at += 6, name += 1) {
+      bytes.set([0xa4, ...Buffer.from(name.toString(36).padStart(4, "0"))], at);
+    }
+    return bytes;
+  };
+  const quote = "82a776657273696f6e01a8706c6174666f726d82a46b696e64a3746478a46461746181a571756f7465dd00989000";
+
+  test.each<[string, () => Uint8Array, string]>([
+    ["a quote of single integers", () => filled(quote, 0x01), "platform.data: more than 1048576 values"],
+    ["members that nobody knows", keys, "need at most 256 members, have 2000000"],
+    ["values that nobody reads", () => filled("81a178dd00989000", 0xc0), "more than 1048576 values"],
+    ["arrays in arrays", () => filled("81a178", 0x91), "nested deeper than 16"],
+    ["maps in maps", () => filled("81a178", 0x81), "nested deeper than 16"],
+  ])("with %s are refused quickly", (_what, make, message) => {
+    const bytes = make();
+    const started = performance.now();
+    expect(() => decodeEvidence(bytes)).toThrow(
+      expect.objectContaining({ code: "malformed.envelope", message: expect.stringContaining(message) }),
+    );
+    expect(performance.now() - started).toBeLessThan(200);
+  });
+});
+
 test("text that was refused leaves nothing behind for the next", () => {
   const read = (...bytes: number[]) => fromUtf8(Uint8Array.from(bytes), "text", "malformed.envelope");
   const refused = expect.objectContaining({ code: "malformed.envelope" });
