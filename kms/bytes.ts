@@ -2,7 +2,13 @@
 import { type Code, KmsError } from "./errors.ts";
 
 export function concat(...parts: readonly Uint8Array[]): Uint8Array {
-  return new Uint8Array(Buffer.concat(parts));
+  const whole = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
 }
 
 /** Equality of public bytes; for secrets use `timingSafeEqual` of node:crypto. */

@@ -26,7 +26,22 @@ export interface AppraisalOptions {
   readonly mode: BootMode;
 }
 
+/** A longer configuration is appraised each time: it would be held as long as the evidence is. */
+const MAX_REMEMBERED_CONFIG = 16 * 1024;
+
+/** The last appraisal of evidence that is kept for its certificate. Neither can change, so the outcome cannot. */
+const last = new WeakMap<VerifiedEvidence, AppraisalOptions & { readonly boot: AppraisedBoot }>();
+
 export function appraiseBoot(evidence: VerifiedEvidence, options: AppraisalOptions): AppraisedBoot {
+  const { vmConfig, mode } = options;
+  const known = last.get(evidence);
+  if (known?.vmConfig === vmConfig && known.mode === mode) return known.boot;
+  const boot = appraise(evidence, options);
+  if (vmConfig.length <= MAX_REMEMBERED_CONFIG) last.set(evidence, { vmConfig, mode, boot });
+  return boot;
+}
+
+function appraise(evidence: VerifiedEvidence, options: AppraisalOptions): AppraisedBoot {
   const vmConfig = parseVmConfig(chooseVmConfig(options.vmConfig, evidence.evidence.stack.config));
   const info = tdxBootInfo(evidence, vmConfig.osImageHash, options.mode);
   return new Appraised(info, evidence, vmConfig);

@@ -1,5 +1,5 @@
 /** Events of the guest: their JSON form, the digests they extend registers with, the replay, and the lookup by name. */
-import { createHash } from "node:crypto";
+import { createHash, hash as digestOf } from "node:crypto";
 import { z } from "zod";
 import { concat, equal, fromHex, toHex, utf8 } from "../bytes.ts";
 import { KmsError } from "../errors.ts";
@@ -84,12 +84,12 @@ function eventPreimage({ event, payload, version }: RuntimeEvent): Uint8Array {
 
 /** The digest an event extends its register with; always computed, never taken from a log. */
 export function eventDigest(event: RuntimeEvent, hash: RegisterHash): Uint8Array {
-  return new Uint8Array(createHash(hash).update(eventPreimage(event)).digest());
+  return new Uint8Array(digestOf(hash, eventPreimage(event), "buffer"));
 }
 
 /** One register extension: new = H(old ‖ digest). */
 export function extend(register: Uint8Array, digest: Uint8Array, hash: RegisterHash): Uint8Array {
-  return new Uint8Array(createHash(hash).update(register).update(digest).digest());
+  return new Uint8Array(digestOf(hash, concat(register, digest), "buffer"));
 }
 
 /** The register's value after the events; `boottime` stops after the first `boot-mr-done`, if there is one. */

@@ -89,3 +89,24 @@ describe("a VM configuration is refused:", () => {
     );
   });
 });
+
+describe("what was appraised for evidence that is kept", () => {
+  const evidence = verifyReal(liteAttestation());
+  const ask = (vmConfig: string, mode: "runtime" | "boottime" = "runtime") => appraiseBoot(evidence, { vmConfig, mode });
+
+  test("is the same for the same question, and made anew for any other", () => {
+    const first = ask("");
+    expect(ask("")).toBe(first);
+    expect(ask("", "boottime")).not.toBe(first);
+    expect(ask("", "boottime").info.mrAggregated).toBeDefined();
+    expect(ask('{"os_image_hash":""}').info.osImageHash).not.toEqual(first.info.osImageHash);
+    expect(ask("").info).toEqual(first.info);
+    expect(appraiseBoot(verifyReal(liteAttestation()), { vmConfig: "", mode: "runtime" })).not.toBe(first);
+  });
+
+  test("is not held when its configuration is long", () => {
+    const long = `{"os_image_hash":"${"ab".repeat(32)}","note":"${"x".repeat(16 * 1024)}"}`;
+    expect(ask(long)).not.toBe(ask(long));
+    expect(ask(long).info).toEqual(ask(long).info);
+  });
+});

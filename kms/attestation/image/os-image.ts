@@ -3,7 +3,11 @@ import { KmsError } from "../../errors.ts";
 import type { AppraisedBoot } from "../appraise.ts";
 import { checkLiteImage } from "./lite.ts";
 
+/** Boots that passed: neither the registers nor the configuration of a boot can change. */
+const passed = new WeakSet<AppraisedBoot>();
+
 export function measureOsImage(boot: AppraisedBoot): void {
+  if (passed.has(boot)) return;
   const { evidence, vmConfig } = boot;
   if (vmConfig.tdxAttestationVariant === "legacy") {
     throw new KmsError(
@@ -12,4 +16,5 @@ export function measureOsImage(boot: AppraisedBoot): void {
     );
   }
   checkLiteImage(evidence.quote.quote.body, evidence.evidence.platform.eventLog, vmConfig);
+  passed.add(boot);
 }

@@ -1,5 +1,5 @@
 /** What the firmware and the loader measure beside the image itself: constants of TDVF (variant pre202505) and register arithmetic. */
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { concat, fromHex, utf8 } from "../../bytes.ts";
 import { extend } from "../events.ts";
 
@@ -13,7 +13,7 @@ export interface AcpiDigests {
 }
 
 export function sha384(bytes: Uint8Array): Uint8Array {
-  return new Uint8Array(createHash("sha384").update(bytes).digest());
+  return new Uint8Array(hash("sha384", bytes, "buffer"));
 }
 
 /** A register after the digests, from zero. */
