@@ -6,6 +6,9 @@ import type { AuthorizedBoot, Role } from "../../kms/authorization/authorized-bo
 import type { Decision } from "../../kms/authorization/policy.ts";
 import { utf8 } from "../../kms/bytes.ts";
 import { KmsError } from "../../kms/errors.ts";
+import { KmsKeyResponseSchema } from "../../kms/http/gen/kms_pb.ts";
+import { encodeJson } from "../../kms/http/json-codec.ts";
+import { decodeProtobuf, encodeProtobuf } from "../../kms/http/protobuf-codec.ts";
 import { decodeKeyPem } from "../../kms/keys/key-pem.ts";
 import { RootKeys } from "../../kms/keys/root-keys.ts";
 import { getKmsKey } from "../../kms/methods/get-kms-key.ts";
@@ -138,6 +141,15 @@ describe("GetKmsKey", () => {
       },
     };
     await expect(getKmsKey(failing, { vmConfig: "" }, caller)).rejects.toThrow("disk full");
+  });
+
+  test("is written in both modes as peers read it", async () => {
+    const answer = await getKmsKey(services(authority()), { vmConfig: "" }, caller);
+    const pem = JSON.stringify(answer.keys[0]?.ca_key);
+    expect(encodeJson(KmsKeyResponseSchema, answer)).toBe(
+      `{"temp_ca_key":"temp key","keys":[{"ca_key":${pem},"k256_key":"${"02".repeat(32)}"}]}`,
+    );
+    expect(decodeProtobuf(KmsKeyResponseSchema, encodeProtobuf(KmsKeyResponseSchema, answer))).toEqual(answer);
   });
 
   test("leaves the root keys as they were", async () => {
