@@ -36,16 +36,18 @@ afterAll(() => kms.close());
 interface Leaf {
   readonly extensions?: readonly PrivateExtension[];
   readonly more?: Partial<CertificateRequest>;
+  /** Of the request; the app's own unless given. */
+  readonly vmConfig?: string;
   readonly ca?: { readonly certificate: string; readonly pkcs8: Uint8Array };
 }
 
 /** GetAppKey with a leaf over the test's key, as written. */
-async function getAppKey({ extensions = [], more = {}, ca }: Leaf, method = "GetAppKey"): Promise<unknown> {
+async function getAppKey({ extensions = [], more = {}, ca, vmConfig }: Leaf, method = "GetAppKey"): Promise<unknown> {
   const signer = ca ?? { certificate: tempCa.tempCaCertPem, pkcs8: encodePkcs8(decodeKeyPem(utf8(tempCa.tempCaKeyPem))) };
   const request = { subject: { commonName: "RA-TLS TEMP Cert" }, spki, extensions, now: new Date(), ...more };
   const identity = { keyPem: encodeKeyPem(clientScalar), certificatePem: await issueCertificate(request, signer) };
   const client = createRaTlsClient({ baseUrl: kms.url, rootCaPem: tempCa.caCertPem, identity });
-  return client.call(method, method === "GetAppKey" ? { api_version: 1, vm_config: kms.app.vmConfig } : null);
+  return client.call(method, method === "GetAppKey" ? { api_version: 1, vm_config: vmConfig ?? kms.app.vmConfig } : null);
 }
 
 const own = (td: SimulatedTd = kms.app) => td.evidence(ownReportData);
@@ -92,6 +94,31 @@ test("every form of the same evidence gets the same keys", async () => {
     [privateExtension(oidOf.appId, utf8("not looked at")), ...envelope(own())],
   ];
   for (const extensions of forms) expect(await getAppKey({ extensions })).toEqual(keys);
+});
+
+describe("the policy is told the OS image of", () => {
+  const embedded = (config: string) => envelope({ ...own(), stack: { ...own().stack, config } });
+  const nested = () => JSON.stringify({ kms_urls: [], vm_config: kms.app.vmConfig });
+  test.each<[string, () => Leaf, boolean]>([
+    ["the configuration in the evidence, when the request has none", () => ({ extensions: envelope(own()), vmConfig: "" }), true],
+    ["the request's, before that in the evidence", () => ({ extensions: embedded('{"os_image_hash":"00"}') }), true],
+    ["the request's, when the evidence is a whole system configuration", () => ({ extensions: embedded(nested()) }), true],
+    [
+      "nothing, when a system configuration would have to be unwrapped",
+      () => ({ extensions: embedded(nested()), vmConfig: "" }),
+      false,
+    ],
+    ["nothing, when there is no configuration", () => ({ extensions: legacy(kms.app), vmConfig: "" }), false],
+  ])("%s", async (_, leaf, isKnown) => {
+    const outcome = await getAppKey(leaf()).then(
+      () => "released",
+      (thrown: Error) => thrown.message,
+    );
+    const asked = kms.around.webhook.calls.findLast(({ path }) => path === "/bootAuth/app")?.body ?? "{}";
+    expect(JSON.parse(asked).osImageHash).toBe(isKnown ? toHex(kms.app.osImageHash) : "");
+    // an unknown image is asked about like any other; that the policy allows it does not help it
+    expect(outcome).toMatch(isKnown ? /^released$/ : /^App not allowed: Failed to verify os image hash: /);
+  });
 });
 
 describe("the handshake fails, and nothing is answered, with a certificate", () => {

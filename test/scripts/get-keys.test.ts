@@ -7,6 +7,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest"
 import { fromHex, toHex } from "../../kms/bytes.ts";
 import { makeRootCa } from "../../kms/ca/kms-certificates.ts";
 import { RootKeys } from "../../kms/keys/root-keys.ts";
+import { createGuestAgentServer } from "../../scripts/devnet/guest-agent.ts";
 import { createPccs } from "../../scripts/devnet/pccs.ts";
 import { issuerOf } from "../../scripts/lib/app-keys.ts";
 import { denyBody, infoBody } from "../kms/support/webhook.ts";
@@ -81,6 +82,10 @@ test("finds the agent by DSTACK_AGENT_ADDRESS, as path or URL", async () => {
   const env = { DSTACK_AGENT_ADDRESS: kms.agent };
   expect(await getKeys({ "--agent": undefined }, [], env)).toMatchObject({ status: 0 });
   expect(await getKeys({ "--agent": kms.agent.replace("unix:", "") })).toMatchObject({ status: 0 });
+  const overHttp = await listening(createGuestAgentServer(kms.app, { appName: "client", version: "0" }), 0);
+  const { port } = overHttp.address() as AddressInfo;
+  expect(await getKeys({ "--agent": `http://127.0.0.1:${port}` })).toMatchObject({ status: 0 });
+  overHttp.close().closeAllConnections();
 });
 
 describe("through a proxy", () => {
