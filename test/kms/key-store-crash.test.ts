@@ -1,7 +1,7 @@
 /** Processes killed at every file operation of bootstrap, auto-bootstrap, onboarding and a start: no key is lost, nothing is left half. */
 import { spawn } from "node:child_process";
 import { X509Certificate } from "node:crypto";
-import { cpSync, existsSync, mkdirSync, readdirSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -10,6 +10,7 @@ import { k256Pubkey } from "../../kms/keys/root-keys.ts";
 import { createKeySet, inspectKeyStore, loadKeySet, recoverKeyStore } from "../../kms/keys/store.ts";
 import { createBootstrap } from "../../kms/replication/bootstrap.ts";
 import { oneAtATime } from "../../kms/replication/one-at-a-time.ts";
+import { ask } from "../support/http-client.ts";
 import { keyFiles, newKeySet } from "./support/key-sets.ts";
 import { createReceiver, type Receiver, sourceTd } from "./support/receiver.ts";
 import { publicKeys, type SourceKms, startSource } from "./support/source-kms.ts";
@@ -74,6 +75,30 @@ async function killEverywhere(
   return states;
 }
 
+/** The next process, as it is: it serves the keys or onboards, by what the crash left. */
+async function startsAfter(act: string, points: readonly number[], states: readonly string[]): Promise<void> {
+  for (const after of points) {
+    const dir = join(node.around.dir, `${act}-again-${after}`);
+    await runDriver(dir, act, after, false);
+    const config = join(node.around.dir, "again.toml");
+    writeFileSync(config, readFileSync(configFile, "utf8").replace(node.around.certDir, dir));
+    const kms = node.around.start(["-c", config]);
+    if (states[after] === "whole") {
+      const { url } = await kms.line("listening", "main");
+      const meta = await ask(String(url), "/prpc/GetMeta?json", {
+        method: "POST",
+        body: "{}",
+        tls: { rejectUnauthorized: false },
+      });
+      expect(JSON.parse(meta.text).k256_pubkey).toBe(toHex(k256Pubkey((await loadKeySet(dir)).rootKeys)));
+    } else {
+      await kms.line("listening", "onboard");
+    }
+    kms.kill("SIGKILL");
+    await kms.exit;
+  }
+}
+
 test.each([
   ["bootstrap", ["bootstrap-info.json"], null],
   ["auto", ["bootstrap-info.json"], null],
@@ -103,6 +128,8 @@ test.each([
     expect(states.length).toBeGreaterThan(35);
     expect(states.lastIndexOf("none")).toBe(states.indexOf("whole") - 1);
     expect(states.indexOf("whole")).toBeGreaterThan(20);
+
+    await startsAfter(act, [0, 12, states.indexOf("whole") - 1, states.indexOf("whole"), states.length - 2], states);
 
     // and begins again where there is none
     const dir = join(node.around.dir, `${act}-0`);
