@@ -25,6 +25,7 @@ interface KmsOptions {
   readonly full?: true;
   readonly rounds: number;
   readonly turn: number;
+  readonly warmUp: number;
   readonly connections: number;
   readonly starts: number;
   readonly releases?: number;
@@ -87,15 +88,16 @@ program
     (text) => count(String(positive(text))),
     500,
   )
+  .option("--warm-up <n>", "at most so many seconds for each row before the first round", amount, 4)
   .option("--connections <n>", "connections at a time", (text) => count(String(positive(text))), 1)
   .option("--starts <n>", "starts to time, 0 leaves them out", count, 5)
   .option("--releases <n>", `releases of the memory part, 0 leaves it out (default: ${shortReleases})`, count)
   .option("--full", `${fullReleases} releases in the memory part`)
   .option("--json", "one JSON document on stdout")
-  .action(async ({ rounds, turn: turnRequests, connections, starts, ...options }: KmsOptions) => {
+  .action(async ({ rounds, turn: turnRequests, warmUp: warmUpSeconds, connections, starts, ...options }: KmsOptions) => {
     const releases = options.releases ?? (options.full ? fullReleases : shortReleases);
     const note = (sentence: string) => console.error(sentence);
-    const report = await benchKms({ rounds, turnRequests, connections, starts, releases }, note);
+    const report = await benchKms({ rounds, turnRequests, warmUpSeconds, connections, starts, releases }, note);
     console.log(options.json ? JSON.stringify({ ok: true, ...report }) : kmsTextOf(report));
   });
 

@@ -14,6 +14,8 @@ export interface KmsRoundSettings {
   /** In a turn on kept connections; new ones get a tenth. */
   readonly turnRequests: number;
   readonly connections: number;
+  /** At most for each row, before the first round: what the compiler has not yet seen often costs several times as much. */
+  readonly warmUpSeconds: number;
 }
 
 export type KmsTurn = Pick<TlsLoadResult, "perSecond" | "p50Ms" | "p99Ms"> & {
@@ -50,9 +52,13 @@ export async function startTlsLoad(): Promise<TlsLoad> {
 
 const newConnections = (settings: KmsRoundSettings): number => Math.ceil(settings.turnRequests / 10);
 
-/** One for all who come again, and for every turn with new ones its own; the warm-up is a turn too. */
+const warmUpRequests = 5_000;
+/** Verifying evidence must be compiled too, and needs certificates of its own. */
+const warmUpCertificates = 500;
+
+/** One for all who come again; and for the warm-up and every turn with new ones their own. */
 export function certificatesNeeded(settings: KmsRoundSettings): number {
-  return 1 + (settings.rounds + 1) * newConnections(settings);
+  return 1 + warmUpCertificates + settings.rounds * newConnections(settings);
 }
 
 interface Contender {
@@ -68,12 +74,11 @@ export async function runKmsRounds(
   note: (sentence: string) => void,
 ): Promise<KmsSeries[]> {
   const contenders = contendersOf(world);
-  for (let round = 0; round <= settings.rounds; round++) {
-    note(round === 0 ? "warming up" : `round ${round} of ${settings.rounds}`);
-    for (const each of contenders) {
-      const turn = await takeTurn(each, world, load, settings, round);
-      if (round > 0) each.series.turns.push(turn);
-    }
+  note("warming up");
+  for (const each of contenders) await warmUp(each, world, load, settings);
+  for (let round = 0; round < settings.rounds; round++) {
+    note(`round ${round + 1} of ${settings.rounds}`);
+    for (const each of contenders) each.series.turns.push(await takeTurn(each, world, load, settings, round));
   }
   return contenders.map(({ series }) => series);
 }
@@ -95,6 +100,20 @@ function contendersOf({ kms, floor, calls }: World): Contender[] {
   return contenders;
 }
 
+async function warmUp({ series, order }: Contender, { identities }: World, load: TlsLoad, settings: KmsRoundSettings) {
+  const eachItsOwn = series.way === "new connection, new certificate";
+  await load.run({
+    ...order,
+    identities,
+    from: 1,
+    eachItsOwn,
+    kept: series.way === "kept connection",
+    connections: 1,
+    requests: eachItsOwn ? warmUpCertificates : warmUpRequests,
+    seconds: settings.warmUpSeconds,
+  });
+}
+
 async function takeTurn(
   { series, pid, order }: Contender,
   { identities }: World,
@@ -105,7 +124,7 @@ async function takeTurn(
   const kept = series.way === "kept connection";
   const eachItsOwn = series.way === "new connection, new certificate";
   const requests = kept ? settings.turnRequests : newConnections(settings);
-  const from = eachItsOwn ? 1 + round * newConnections(settings) : 0;
+  const from = eachItsOwn ? 1 + warmUpCertificates + round * newConnections(settings) : 0;
   const before = await cpuMicroseconds(pid);
   const { connections } = settings;
   const { perSecond, p50Ms, p99Ms } = await load.run({ ...order, identities, from, eachItsOwn, kept, connections, requests });

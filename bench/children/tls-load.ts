@@ -17,7 +17,9 @@ export interface TlsLoadOrder {
   readonly eachItsOwn: boolean;
   readonly kept: boolean;
   readonly connections: number;
+  /** Ends at whichever comes first. */
   readonly requests: number;
+  readonly seconds?: number;
 }
 
 export interface TlsLoadResult {
@@ -45,8 +47,10 @@ async function run(order: TlsLoadOrder): Promise<TlsLoadResult> {
   const latencies: number[] = [];
   const wrong: string[] = [];
   let next = 0;
+  const start = performance.now();
+  const end = start + (order.seconds ?? Number.POSITIVE_INFINITY) * 1000;
   const loop = async () => {
-    while (next < order.requests) {
+    while (next < order.requests && performance.now() < end) {
       const identity = identities[order.from + (order.eachItsOwn ? next : 0)];
       next += 1;
       if (identity === undefined) throw new Error("too few client certificates");
@@ -56,7 +60,6 @@ async function run(order: TlsLoadOrder): Promise<TlsLoadResult> {
       if (!answer.includes(order.expected)) wrong.push(answer);
     }
   };
-  const start = performance.now();
   await Promise.all(Array.from({ length: order.connections }, loop));
   const seconds = (performance.now() - start) / 1000;
   agent.destroy();
