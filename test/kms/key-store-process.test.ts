@@ -1,16 +1,32 @@
 /** Real KMS processes on one certificate folder: the lock, and what a start makes of a folder that a killed process left. */
+import { spawnSync } from "node:child_process";
 import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { generateX25519Identity, identityToRecipient } from "age-encryption";
 import { afterAll, afterEach, beforeEach, describe, expect, test } from "vitest";
+import { openArchive, sealArchive } from "../../kms/backup/archive.ts";
+import { readKeyFiles } from "../../kms/backup/key-files.ts";
+import { restoreFiles } from "../../kms/backup/restore.ts";
 import { createKeySet } from "../../kms/keys/store.ts";
 import { lockKeyStore } from "../../kms/keys/store-lock.ts";
+import { ask } from "../support/http-client.ts";
 import { crashDisk } from "./support/crash-disk.ts";
 import { newKeySet } from "./support/key-sets.ts";
 import { type Surroundings, surround } from "./support/kms-process.ts";
 import { refusal } from "./support/refusals.ts";
 
 const auto = 'auto_bootstrap_domain = "localhost"';
+
+const isolation = ["--user", "--map-root-user", "--pid", "--fork", "--net", "--mount-proc"];
+const tryLock = `
+  const { lockKeyStore } = await import(${JSON.stringify(new URL("../../kms/keys/store-lock.ts", import.meta.url))});
+  console.log(await lockKeyStore(process.argv[1]).then((lock) => lock.isHeld, (error) => error.code));`;
+
+/** Whether this system gives an ordinary user namespaces of his own. */
+function mayIsolate(): boolean {
+  return spawnSync("unshare", [...isolation, "true"]).status === 0;
+}
 
 describe("a process", () => {
   let around: Surroundings;
@@ -36,7 +52,6 @@ describe("a process", () => {
 
     const third = around.start(["-c", around.config(auto)]);
     await third.line("listening", "main");
-    globalThis.gc?.(); // the lock must not hang on what a collection may take
     const fourth = around.start(["-c", config]);
     expect(await fourth.exit).toBe(5);
     third.kill("SIGKILL");
@@ -67,6 +82,41 @@ describe("a process", () => {
     expect(readdirSync(around.certDir)).not.toContain(".stage");
     if (mode === "main")
       expect(readFileSync(join(around.certDir, "root-k256.key"))).toEqual(Buffer.from(keySet.rootKeys.k256Key));
+  });
+
+  test.skipIf(!mayIsolate())(
+    "does not share it with one in another container either, which sees neither its processes nor its network",
+    async () => {
+      const first = around.start(["-c", around.config(auto)]);
+      await first.line("listening", "main");
+      const args = [...isolation, process.execPath, "--input-type=module", "-e", tryLock, around.certDir];
+      expect(spawnSync("unshare", args, { encoding: "utf8" }).stdout).toBe("unavailable.key-store\n");
+      first.kill("SIGKILL");
+      await first.exit;
+      expect(spawnSync("unshare", args, { encoding: "utf8" }).stdout).toBe("true\n");
+    },
+  );
+
+  test("serves the same keys from a folder that was restored from a backup", async () => {
+    const first = around.start(["-c", around.config(auto)]);
+    const keysAt = async (url: unknown) => {
+      const options = { method: "POST", body: `{"app_id":"${"01".repeat(20)}"}`, tls: { rejectUnauthorized: false } };
+      const answers = await Promise.all(
+        ["GetAppEnvEncryptPubKey", "GetMeta"].map((name) => ask(String(url), `/prpc/${name}?json`, options)),
+      );
+      const [env, meta] = answers.map(({ text }) => JSON.parse(text));
+      return [env.public_key, meta.k256_pubkey, meta.bootstrap_info];
+    };
+    const before = await keysAt((await first.line("listening", "main"))["url"]);
+    expect(before[0]).toHaveLength(64);
+    const identity = await generateX25519Identity();
+    const backup = await sealArchive(await readKeyFiles(around.certDir), [await identityToRecipient(identity)], new Date());
+    first.kill("SIGKILL");
+    await first.exit;
+    rmSync(around.certDir, { recursive: true });
+    await restoreFiles(around.certDir, (await openArchive(backup.bytes, [identity])).files);
+    const second = around.start(["-c", around.config()]);
+    expect(await keysAt((await second.line("listening", "main"))["url"])).toEqual(before);
   });
 
   test("that meets a world-readable root key ends with the command that mends it, and starts after it", async () => {
