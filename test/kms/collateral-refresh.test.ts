@@ -2,10 +2,15 @@
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterEach, expect, test } from "vitest";
+import { appraiseBoot } from "../../kms/attestation/appraise.ts";
+import { bindEvidence } from "../../kms/attestation/report-data.ts";
+import { createStands } from "../../kms/attestation/standing.ts";
 import { createCollateralStore } from "../../kms/attestation/tdx/collateral-store.ts";
 import { parseQuote } from "../../kms/attestation/tdx/quote.ts";
 import { loadTrustAnchor } from "../../kms/attestation/tdx/trust-anchor.ts";
 import { verifyQuote } from "../../kms/attestation/tdx/verify.ts";
+import { createVerifier } from "../../kms/attestation/verifier.ts";
+import { keepSelfBoot } from "../../kms/authorization/self-boot.ts";
 import { createPccs } from "../../scripts/devnet/pccs.ts";
 import type { PlatformKnobs } from "../../scripts/devnet/platform.ts";
 import { simulatedPlatform, simulatedTd } from "../support/simulated-td.ts";
@@ -40,6 +45,7 @@ async function kms() {
   expect((await verify()).status).toBe("UpToDate");
   return {
     store,
+    clock: () => now,
     verify,
     publish: (knobs: PlatformKnobs) => {
       current = createPccs(simulatedPlatform(knobs), () => start);
@@ -96,4 +102,26 @@ test("while the PCCS is away, what is kept is current between two attempts", asy
   expect(store.isCurrent(kept)).toBe(false);
   expect(await store.collateralFor(quote)).toBe(kept);
   expect(store.isCurrent(kept)).toBe(true);
+});
+
+test("a revocation reaches a caller whose certificate is known, and a KMS that knows itself, within the hour", async () => {
+  const { store, clock, pass, publish } = await kms();
+  const verifier = createVerifier({ tdxRoot: anchor, collateral: store, now: clock });
+  const stands = createStands({ tdxRoot: anchor, isCurrent: store.isCurrent, now: clock });
+  const td = simulatedTd({ platform });
+  const attest = async () => {
+    const evidence = td.evidence(new Uint8Array(64));
+    return appraiseBoot(await verifier.verify(bindEvidence(evidence, new Uint8Array(64))), {
+      vmConfig: td.vmConfig,
+      mode: "runtime",
+    });
+  };
+  const self = keepSelfBoot({ attest, stands: (boot) => stands(boot.evidence), clock: () => clock().getTime() });
+  const known = await self.current();
+  expect(stands(known.evidence)).toBe(true);
+  publish({ revokePck: true });
+  pass(hour);
+  expect(stands(known.evidence)).toBe(false);
+  await expect(self.current()).rejects.toEqual(revoked);
+  await expect(self.current()).rejects.toEqual(revoked);
 });
