@@ -1,9 +1,7 @@
 /** Every derivation of key material, and on one screen every label that feeds one: a changed byte here changes every app's keys. */
-import { createECDH, createHash } from "node:crypto";
+import { createECDH, createHash, hkdfSync } from "node:crypto";
 import { secp256k1 } from "@noble/curves/secp256k1.js";
-import { hkdf } from "@noble/hashes/hkdf.js";
-import { sha256 } from "@noble/hashes/sha2.js";
-import { concat, equal, fromHex, needLength, utf8 } from "../bytes.ts";
+import { concat, equal, fromHex, isZero, needLength, utf8 } from "../bytes.ts";
 import { KmsError } from "../errors.ts";
 
 const salt = utf8("RATLS");
@@ -25,7 +23,8 @@ export const signaturePrefixes = {
 export type SignaturePrefix = (typeof signaturePrefixes)[keyof typeof signaturePrefixes];
 
 const scalarLength = 32;
-const p256Order = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n;
+const p256Order = fromHex("ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551", "P-256 order", scalarLength);
+const k256Order = fromHex("fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141", "secp256k1 order", scalarLength);
 
 /** PKCS#8 (RFC 5958) of a P-256 key with its public key, around the scalar and the point: the one form that Rust peers accept. */
 const pkcs8Head = fromHex("308187020100301306072a8648ce3d020106082a8648ce3d030107046d306b0201010420", "PKCS#8 head", 36);
@@ -35,7 +34,7 @@ const spkiHead = fromHex("3059301306072a8648ce3d020106082a8648ce3d030107034200",
 
 /** HKDF-SHA256 (RFC 5869). The context parts are only concatenated, so the length of each is part of the protocol. */
 export function deriveKey(ikm: Uint8Array, context: readonly Uint8Array[], length: number): Uint8Array {
-  return hkdf(sha256, ikm, salt, concat(...context), length);
+  return new Uint8Array(hkdfSync("sha256", ikm, salt, concat(...context), length));
 }
 
 /** A P-256 scalar, used as derived: reducing or drawing again would give another key than every peer's. */
@@ -93,7 +92,7 @@ export function needP256Scalar(scalar: Uint8Array, what: string): Uint8Array {
 }
 
 export function needK256Scalar(scalar: Uint8Array, what: string): Uint8Array {
-  return needScalar(scalar, secp256k1.Point.Fn.ORDER, what);
+  return needScalar(scalar, k256Order, what);
 }
 
 /** Overwrites secrets that are no longer needed. JavaScript may have made copies; this removes ours. */
@@ -101,9 +100,9 @@ export function wipe(...secrets: readonly Uint8Array[]): void {
   for (const secret of secrets) secret.fill(0);
 }
 
-function needScalar(scalar: Uint8Array, order: bigint, what: string): Uint8Array {
+function needScalar(scalar: Uint8Array, order: Uint8Array, what: string): Uint8Array {
   needLength(scalar, scalarLength, what, "malformed.key");
-  const value = scalar.reduce((sum, byte) => (sum << 8n) | BigInt(byte), 0n);
-  if (value === 0n || value >= order) throw new KmsError("malformed.key", `${what}: out of range of the curve`);
+  if (isZero(scalar) || Buffer.compare(scalar, order) >= 0)
+    throw new KmsError("malformed.key", `${what}: out of range of the curve`);
   return scalar;
 }
