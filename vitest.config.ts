@@ -8,6 +8,7 @@ export default defineConfig({
     include: ["test/**/*.test.ts"],
     globalSetup: ["test/support/build.ts"],
     pool: "forks",
+    maxWorkers: 2, // of two cores it would take one, and most of the tests wait for processes and sockets
     testTimeout: 60_000,
     hookTimeout: 60_000,
   },

@@ -19,6 +19,9 @@ const driver = fileURLToPath(new URL("./support/crash-driver.ts", import.meta.ur
 /** Two processes at a time, of which each takes every second operation. */
 const lanes = 2;
 
+/** Half of the operations, of either lane, are cut in the middle: a repetition must cut the same ones to leave the same. */
+const isTornAt = (after: number): boolean => after % 4 < 2;
+
 let node: Receiver;
 let source: SourceKms;
 let configFile: string;
@@ -65,7 +68,7 @@ async function killEverywhere(
     for (let after = first; !isDone; after += lanes) {
       const dir = join(node.around.dir, `${act}-${after}`);
       prepare(dir);
-      const ending = await runDriver(dir, act, after, after % 4 < 2);
+      const ending = await runDriver(dir, act, after, isTornAt(after));
       if (ending.code === 0) isDone = true;
       else expect(ending).toEqual({ signal: "SIGKILL", code: null, answer: "" });
       states[after] = await look(dir, ending);
@@ -79,7 +82,7 @@ async function killEverywhere(
 async function startsAfter(act: string, points: readonly number[], states: readonly string[]): Promise<void> {
   for (const after of points) {
     const dir = join(node.around.dir, `${act}-again-${after}`);
-    await runDriver(dir, act, after, false);
+    await runDriver(dir, act, after, isTornAt(after));
     const config = join(node.around.dir, "again.toml");
     writeFileSync(config, readFileSync(configFile, "utf8").replace(node.around.certDir, dir));
     const kms = node.around.start(["-c", config]);
