@@ -1,21 +1,18 @@
 /** A KMS with keys as an operator starts it, on a simulated platform, beside its floor; and as many client certificates as a run needs. */
 import "reflect-metadata";
-import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
+import { spawn } from "node:child_process";
 import { open, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fetchTempCa } from "../kms/ra-tls/client.ts";
 import { makeRaTlsIdentity } from "../kms/ra-tls/identity.ts";
+import { nodeArguments } from "../scripts/lib/package-scripts.ts";
 import { type Surroundings, surround } from "../test/kms/support/kms-process.ts";
 import { simulatedTd } from "../test/support/simulated-td.ts";
 import { type Call, type CallName, callsOf } from "./kms-calls.ts";
-import { type Running, startChild } from "./processes.ts";
+import { ended, type Running, startChild } from "./processes.ts";
 
-const root = join(import.meta.dirname, "..");
 const startMs = 30_000;
-/** The flags that keep the KMS small; new space is where a request's objects live, and the default lets it grow to a hundred MiB. */
-const heapFlags = ["--max-old-space-size=256", "--max-semi-space-size=8"] as const;
 const lookMs = 2;
 
 export interface WorldSettings {
@@ -94,7 +91,8 @@ async function startKms(around: Surroundings): Promise<StartedKms> {
   const logFile = join(around.dir, `kms-${logs++}.log`);
   const log = await open(logFile, "w");
   const began = performance.now();
-  const child = spawn(process.execPath, [...heapFlags, join(root, "kms/main.ts")], {
+  const { flags, program } = nodeArguments("kms");
+  const child = spawn(process.execPath, [...flags, program], {
     cwd: around.dir,
     env: { PATH: process.env["PATH"], DSTACK_AGENT_ADDRESS: `unix:${join(around.dir, "agent.sock")}` },
     stdio: ["ignore", log.fd, "inherit"],
@@ -111,10 +109,4 @@ async function startKms(around: Surroundings): Promise<StartedKms> {
   const words = await readFile(logFile, "utf8");
   await close();
   throw new Error(`the KMS did not start: ${words}`);
-}
-
-async function ended(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  child.kill("SIGTERM");
-  await once(child, "exit");
 }

@@ -5,17 +5,12 @@ import { mkdtemp, open, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import packageJson from "../package.json" with { type: "json" };
+import { nodeArguments } from "../scripts/lib/package-scripts.ts";
 import { contract } from "./auth-question.ts";
 import type { LoadOrder, LoadResult } from "./children/load.ts";
 
 const root = join(import.meta.dirname, "..");
 const startMs = 20_000;
-/** The package script, which starts it with the heap flags that its documentation names. */
-const [, ...webhookArgs] = packageJson.scripts["auth-eth"].split(" ");
-const heapFlags = webhookArgs.slice(0, -1);
-const webhookMain = join(root, webhookArgs.at(-1) ?? "");
-
 export interface Running {
   readonly url: string;
   readonly pid: number;
@@ -45,7 +40,8 @@ export async function startWebhook(
     ETH_RPC_URL: rpcUrl,
     KMS_CONTRACT_ADDR: options.contract ?? contract,
   };
-  const child = spawn(process.execPath, [...heapFlags, ...(options.nodeArgs ?? []), webhookMain], {
+  const { flags, program } = nodeArguments("auth-eth");
+  const child = spawn(process.execPath, [...flags, ...(options.nodeArgs ?? []), program], {
     cwd: folder, // no .env of somebody's
     env,
     stdio: ["ignore", log.fd, "inherit"],
@@ -66,7 +62,7 @@ export async function startWebhook(
   throw new Error(`the webhook did not start: ${words}`);
 }
 
-async function ended(child: ChildProcess): Promise<void> {
+export async function ended(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
   child.kill("SIGTERM");
   await once(child, "exit");

@@ -3,11 +3,13 @@ import type { Address } from "viem";
 import { type Costs, createGasChain, type GasChain, type ProxyContract } from "./gas-chain.ts";
 import { measureStrict } from "./gas-strict.ts";
 import {
+  APP_LISTS,
   DEVICE,
   filled,
   HASH,
   IMAGE,
   type Implementations,
+  KMS_LISTS,
   keys,
   longId,
   MR,
@@ -59,13 +61,7 @@ async function measureKmsLists(chain: GasChain, on: Implementations): Promise<vo
   for (const [call, arg, operation] of [
     ["registerApp", on.app, "registerApp new"],
     ["registerApp", on.app, "registerApp repeated"],
-    ["addKmsAggregatedMr", MR, "addKmsAggregatedMr new"],
-    ["addKmsAggregatedMr", MR, "addKmsAggregatedMr repeated"],
-    ["removeKmsAggregatedMr", MR, "removeKmsAggregatedMr"],
-    ["addOsImageHash", IMAGE, "addOsImageHash new"],
-    ["removeOsImageHash", IMAGE, "removeOsImageHash"],
-    ["addKmsDevice", DEVICE, "addKmsDevice new"],
-    ["removeKmsDevice", DEVICE, "removeKmsDevice"],
+    ...KMS_LISTS,
   ] as const) {
     await chain.send(kms, call, [arg], operation);
   }
@@ -99,12 +95,8 @@ async function measureEvidence(chain: GasChain, on: Implementations): Promise<vo
 
 async function measureApp(chain: GasChain, on: Implementations): Promise<void> {
   const app = await chain.proxy("AppAuth", on.app, [chain.owner, false, true, ZERO, ZERO]);
+  for (const [call, value, operation] of APP_LISTS) await chain.send(app, call, [value], operation);
   for (const [call, args, operation] of [
-    ["addComposeHash", [HASH], "app addComposeHash new"],
-    ["addComposeHash", [HASH], "app addComposeHash repeated"],
-    ["removeComposeHash", [HASH], "app removeComposeHash"],
-    ["addDevice", [DEVICE], "app addDevice new"],
-    ["removeDevice", [DEVICE], "app removeDevice"],
     ["setAllowAnyDevice", [false], "app setAllowAnyDevice off"],
     ["setAllowAnyDevice", [true], "app setAllowAnyDevice on"],
     ["setRequireTcbUpToDate", [true], "app setRequireTcbUpToDate on"],

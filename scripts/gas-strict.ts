@@ -3,7 +3,7 @@ import { type Hex, hexToBytes } from "viem";
 import { bootstrapReportData } from "../kms/attestation/report-data.ts";
 import { concat, toHex } from "../kms/bytes.ts";
 import type { GasChain } from "./gas-chain.ts";
-import { DEVICE, filled, HASH, IMAGE, type Implementations, MR, withQuote, ZERO } from "./gas-values.ts";
+import { APP_LISTS, DEVICE, filled, HASH, type Implementations, KMS_LISTS, withQuote, ZERO } from "./gas-values.ts";
 
 export interface StrictRow {
   readonly operation: string;
@@ -22,22 +22,6 @@ const evidence = {
 /** The contracts already deployed were not measured with this call, so ours in compatible mode stand in. */
 const compatibleReplacement = "compatible setKmsInfo with another 5,000 B quote";
 
-const lists = [
-  ["addKmsAggregatedMr", MR, "addKmsAggregatedMr new"],
-  ["addKmsAggregatedMr", MR, "addKmsAggregatedMr repeated"],
-  ["removeKmsAggregatedMr", MR, "removeKmsAggregatedMr"],
-  ["addOsImageHash", IMAGE, "addOsImageHash new"],
-  ["removeOsImageHash", IMAGE, "removeOsImageHash"],
-  ["addKmsDevice", DEVICE, "addKmsDevice new"],
-  ["removeKmsDevice", DEVICE, "removeKmsDevice"],
-] as const;
-const appLists = [
-  ["addComposeHash", HASH, "app addComposeHash new"],
-  ["addComposeHash", HASH, "app addComposeHash repeated"],
-  ["removeComposeHash", HASH, "app removeComposeHash"],
-  ["addDevice", DEVICE, "app addDevice new"],
-  ["removeDevice", DEVICE, "app removeDevice"],
-] as const;
 const factory = "deployAndRegisterApp 6 arguments, device and hash, TCB on";
 const strict = (operation: string): string => `strict ${operation}`;
 
@@ -45,7 +29,7 @@ export const STRICT_ROWS: readonly StrictRow[] = [
   { operation: evidence.first, counterpart: "setKmsInfo with 5,000 B quote, new", limit: 0.4 },
   { operation: evidence.quote, counterpart: "setKmsQuote 5,000 B, different", limit: 1.4 },
   { operation: evidence.info, counterpart: compatibleReplacement, limit: 1.4 },
-  ...[...lists, ...appLists].map(([, , counterpart]) => ({ operation: strict(counterpart), counterpart })),
+  ...[...KMS_LISTS, ...APP_LISTS].map(([, , counterpart]) => ({ operation: strict(counterpart), counterpart })),
   { operation: strict(factory), counterpart: factory },
 ];
 
@@ -78,8 +62,8 @@ export async function measureStrict(chain: GasChain, on: Implementations): Promi
   const compatible = await chain.proxy("KmsAuth", on.kms, [owner, on.app]);
   await chain.send(compatible, "setKmsInfo", [withQuote]);
   await chain.send(compatible, "setKmsInfo", [{ ...withQuote, quote: filled(5000, "5a") }], compatibleReplacement);
-  for (const [call, value, counterpart] of lists) await chain.send(kms, call, [value], strict(counterpart));
+  for (const [call, value, counterpart] of KMS_LISTS) await chain.send(kms, call, [value], strict(counterpart));
   const app = await chain.proxy("AppAuth", on.app, [owner, false, false, true, ZERO, ZERO], undefined, "initializeStrict");
-  for (const [call, value, counterpart] of appLists) await chain.send(app, call, [value], strict(counterpart));
+  for (const [call, value, counterpart] of APP_LISTS) await chain.send(app, call, [value], strict(counterpart));
   await chain.send(kms, "deployAndRegisterApp", [owner, false, true, false, DEVICE, HASH], strict(factory));
 }

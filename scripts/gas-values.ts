@@ -13,6 +13,24 @@ export const OTHER = word("other");
 export const ZERO = filled(32, "00");
 export const ZERO_ADDRESS = filled(20, "00");
 
+/** Changes of the lists: function, value, and the name of the operation. */
+export const KMS_LISTS = [
+  ["addKmsAggregatedMr", MR, "addKmsAggregatedMr new"],
+  ["addKmsAggregatedMr", MR, "addKmsAggregatedMr repeated"],
+  ["removeKmsAggregatedMr", MR, "removeKmsAggregatedMr"],
+  ["addOsImageHash", IMAGE, "addOsImageHash new"],
+  ["removeOsImageHash", IMAGE, "removeOsImageHash"],
+  ["addKmsDevice", DEVICE, "addKmsDevice new"],
+  ["removeKmsDevice", DEVICE, "removeKmsDevice"],
+] as const;
+export const APP_LISTS = [
+  ["addComposeHash", HASH, "app addComposeHash new"],
+  ["addComposeHash", HASH, "app addComposeHash repeated"],
+  ["removeComposeHash", HASH, "app removeComposeHash"],
+  ["addDevice", DEVICE, "app addDevice new"],
+  ["removeDevice", DEVICE, "app removeDevice"],
+] as const;
+
 export const keys = { k256Pubkey: filled(33), caPubkey: filled(91), quote: "0x", eventlog: "0x" };
 export const withQuote = { ...keys, quote: filled(5000) };
 

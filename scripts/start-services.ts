@@ -4,6 +4,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { KmsError } from "../kms/errors.ts";
+import { nodeArguments } from "./lib/package-scripts.ts";
 import type { Component, Components, Line } from "./start-components.ts";
 import type { StartOptions } from "./start-options.ts";
 import type { State } from "./start-state.ts";
@@ -18,7 +19,6 @@ const host = "127.0.0.1";
 /** MRENCLAVE of a local key provider that does not exist; measured into the KMS's own VM. */
 const keyProvider = JSON.stringify({ name: "local-sgx", id: "5e".repeat(32) });
 const devnet = (file: string): string => join(import.meta.dirname, "devnet", file);
-const program = (path: string): string => join(import.meta.dirname, "..", path);
 const listeningSchema = z.object({ url: z.string() });
 
 /** app-compose of a KMS, members in the order of the reference's deployment tool. */
@@ -86,11 +86,9 @@ export async function startAuth({ components, ports }: Launch, chain: { rpcUrl: 
     ETH_FINALITY_CONFIRMATIONS: "0",
     KMS_CONTRACT_ADDR: chain.kmsAuth,
   };
-  return urlOf(await components.start({ name: "auth-eth", args: [...heapFlags, program("auth-eth/main.ts")], env }).listening());
+  const { flags, program } = nodeArguments("auth-eth");
+  return urlOf(await components.start({ name: "auth-eth", args: [...flags, program], env }).listening());
 }
-
-/** What holds the webhook within 150 MiB; docs/auth-eth.md has the figures. */
-const heapFlags = ["--max-old-space-size=64", "--max-semi-space-size=8"];
 
 export interface StartedKms {
   readonly component: Component;
@@ -99,9 +97,10 @@ export interface StartedKms {
 
 export async function startKms({ components, state, ports }: Launch, urls: { pccs: string; auth: string }): Promise<StartedKms> {
   await writeFile(state.kmsConfigFile, kmsToml(state, ports.kms, urls));
+  const { flags, program } = nodeArguments("kms");
   const component = components.start({
     name: "kms",
-    args: [program("kms/main.ts"), "-c", state.kmsConfigFile],
+    args: [...flags, program, "-c", state.kmsConfigFile],
     env: { DSTACK_AGENT_ADDRESS: `unix:${state.kmsSocket}` },
   });
   return { component, onboardUrl: urlOf(await component.listening("onboard")) };

@@ -2,8 +2,9 @@
 import { readFile } from "node:fs/promises";
 import { Agent, request } from "node:https";
 import { endWithParent } from "./child.ts";
+import { answerOf, closedLoop, type LoopFigures, type LoopLimits } from "./closed-loop.ts";
 
-export interface TlsLoadOrder {
+export interface TlsLoadOrder extends LoopLimits {
   readonly url: string;
   readonly path: string;
   readonly body: string;
@@ -16,17 +17,10 @@ export interface TlsLoadOrder {
   /** Every request takes the identity after the last one's. */
   readonly eachItsOwn: boolean;
   readonly kept: boolean;
-  readonly connections: number;
-  /** Ends at whichever comes first. */
   readonly requests: number;
-  readonly seconds?: number;
 }
 
-export interface TlsLoadResult {
-  readonly requests: number;
-  readonly perSecond: number;
-  readonly p50Ms: number;
-  readonly p99Ms: number;
+export interface TlsLoadResult extends LoopFigures {
   readonly wrong: number;
   /** The first wrong answer. */
   readonly example: string;
@@ -42,47 +36,18 @@ endWithParent();
 process.send?.({ url: "" });
 
 async function run(order: TlsLoadOrder): Promise<TlsLoadResult> {
+  const { url, path, body } = order;
   const identities = JSON.parse(await readFile(order.identities, "utf8")) as Identity[];
   const agent = new Agent({ keepAlive: order.kept, maxSockets: order.connections, maxCachedSessions: 0 });
-  const latencies: number[] = [];
+  const headers = { "content-length": Buffer.byteLength(body) };
   const wrong: string[] = [];
-  let next = 0;
-  const start = performance.now();
-  const end = start + (order.seconds ?? Number.POSITIVE_INFINITY) * 1000;
-  const loop = async () => {
-    while (next < order.requests && performance.now() < end) {
-      const identity = identities[order.from + (order.eachItsOwn ? next : 0)];
-      next += 1;
-      if (identity === undefined) throw new Error("too few client certificates");
-      const began = performance.now();
-      const answer = await post(order, agent, identity).catch((error: unknown) => String(error));
-      latencies.push(performance.now() - began);
-      if (!answer.includes(order.expected)) wrong.push(answer);
-    }
-  };
-  await Promise.all(Array.from({ length: order.connections }, loop));
-  const seconds = (performance.now() - start) / 1000;
-  agent.destroy();
-  latencies.sort((a, b) => a - b);
-  const at = (share: number) => latencies[Math.min(latencies.length - 1, Math.floor(latencies.length * share))] ?? Number.NaN;
-  const times = { perSecond: latencies.length / seconds, p50Ms: at(0.5), p99Ms: at(0.99) };
-  return { requests: latencies.length, ...times, wrong: wrong.length, example: wrong[0] ?? "" };
-}
-
-function post({ url, path, body }: TlsLoadOrder, agent: Agent, { key, cert }: Identity): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const headers = { "content-length": Buffer.byteLength(body) };
-    const options = { method: "POST", agent, headers, key, cert, rejectUnauthorized: false };
-    const outgoing = request(url + path, options, (response) => {
-      let answer = "";
-      response.setEncoding("utf8");
-      response.on("data", (chunk: string) => {
-        answer += chunk;
-      });
-      response.on("end", () => resolve(answer));
-      response.on("error", reject);
-    });
-    outgoing.on("error", reject);
-    outgoing.end(body);
+  const figures = await closedLoop(order, async (index) => {
+    const identity = identities[order.from + (order.eachItsOwn ? index : 0)];
+    if (identity === undefined) throw new Error("too few client certificates");
+    const options = { method: "POST", agent, headers, ...identity, rejectUnauthorized: false };
+    const answer = await answerOf(request(url + path, options), body).catch((error: unknown) => String(error));
+    if (!answer.includes(order.expected)) wrong.push(answer);
   });
+  agent.destroy();
+  return { ...figures, wrong: wrong.length, example: wrong[0] ?? "" };
 }
