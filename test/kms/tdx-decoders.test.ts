@@ -20,6 +20,8 @@ import { readCollateral, readFixture, readQuote } from "../support/tdx-samples.t
 
 const quoteBytes = readQuote("tdx-v4-b0c06f-a.bin");
 const quote = parseQuote(quoteBytes);
+const { certification } = quote.qe;
+if (certification.kind !== "pck-chain") throw new Error("the sample has a chain");
 const collateral = readCollateral("collateral-b0c06f-2025-06.json");
 const collateralJson = Buffer.from(readFixture("collateral-b0c06f-2025-06.json")).toString();
 const [pck] = parseChain(pckChainOf(quote));
@@ -84,7 +86,7 @@ const decoders: readonly Decoder[] = [
   },
   {
     name: "PEM chain",
-    good: quote.qe.certificationData,
+    good: certification.pem,
     codes: ["malformed.certificate"],
     decode: (bytes) => derListFromPem(text(bytes)),
   },
@@ -158,8 +160,8 @@ describe("verification", () => {
 
   /** Bytes that no signature covers and no rule reads: the outer certification type, and text around the PEM blocks. */
   const outerType = [764, 765];
-  const pemText = text(quote.qe.certificationData);
-  const pemStart = quoteBytes.length - quote.trailing.length - quote.qe.certificationData.length;
+  const pemText = text(certification.pem);
+  const pemStart = quoteBytes.length - quote.trailing.length - certification.pem.length;
   const rootCopy = pemStart + pemText.lastIndexOf("-----BEGIN");
 
   test("never passes a quote with a flipped bit, except where nothing is said", () => {

@@ -86,7 +86,9 @@ const quoteCases: readonly Case[] = [
   { name: "the length of the QE auth data", code: "malformed.quote", quote: set(770 + 448, 0xff, 0xff) },
   { name: "the QE auth data", code: "unproven.qe-report", quote: flip(770 + 450) },
   { name: "inner certification type 4", code: "unproven.platform-unsupported", quote: set(770 + 482, 4) },
-  { name: "inner certification type 2", code: "unproven.platform-unsupported", quote: set(770 + 482, 2) },
+  { name: "inner certification type 1", code: "unproven.platform-unsupported", quote: set(770 + 482, 1) },
+  { name: "inner certification type 2 of another length", code: "malformed.quote", quote: set(770 + 482, 2) },
+  { name: "inner certification type 3 of another length", code: "malformed.quote", quote: set(770 + 482, 3) },
   { name: "the size of the certification data", code: "malformed.quote", quote: flip(770 + 486, 0x80) },
   { name: "a certificate of the PCK chain", code: "unproven.certificate-chain", quote: flip(1800, 0x01) },
 ];

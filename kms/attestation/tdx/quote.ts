@@ -1,6 +1,7 @@
 /** The DCAP quote of versions 3, 4 and 5: from bytes to named fields, nothing verified yet. */
 import { ByteReader } from "../../bytes.ts";
 import { KmsError } from "../../errors.ts";
+import { type Certification, parseCertification } from "./certification.ts";
 import {
   type EnclaveReport,
   parseEnclaveReport,
@@ -28,9 +29,7 @@ export interface QeCertification {
   readonly reportBytes: Uint8Array;
   readonly signature: Uint8Array;
   readonly authData: Uint8Array;
-  /** 5 = PEM chain, 2 and 3 = encrypted PPID, 1 and 4 unused in practice. */
-  readonly certificationType: number;
-  readonly certificationData: Uint8Array;
+  readonly certification: Certification;
 }
 
 export interface Quote {
@@ -132,8 +131,8 @@ function readQeCertification(reader: ByteReader): QeCertification {
   const signature = reader.take(64, "qe.signature");
   const authData = reader.take(reader.u16("qe.authLength"), "qe.authData");
   const certificationType = reader.u16("qe.certificationType");
-  const certificationData = takeSized(reader, "qe.certificationData");
-  return { report, reportBytes, signature, authData, certificationType, certificationData };
+  const certification = parseCertification(certificationType, takeSized(reader, "qe.certificationData"));
+  return { report, reportBytes, signature, authData, certification };
 }
 
 function takeSized(reader: ByteReader, field: string): Uint8Array {

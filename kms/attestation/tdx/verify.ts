@@ -52,7 +52,6 @@ export interface VerifiedCollateral {
 const INTEL_QE_VENDOR = Uint8Array.from(Buffer.from("939a7233f79c4ca9940a0db3957f0607", "hex"));
 const KEY_TYPE_P256 = 2;
 const QE_AUTH_BYTES = 32;
-const PEM_CHAIN = 5;
 
 /** The numbers are those of the public step list: 0 anchor and lists, 1–5 header, 6–12 collateral, 13–19 signatures, 20–24 TCB. */
 export function verifyQuote({ quote, collateral, anchor, now }: VerificationInput, memory?: OpenedCollateral): VerifiedQuote {
@@ -147,15 +146,16 @@ function requireQeIdentityKind(quote: Quote, { id, version }: QeIdentity): void 
   }
 }
 
-/** The chain of the collateral, which then belongs to one machine, or the one inside the quote. */
-export function pckChainOf(quote: Quote, collateral?: Collateral): string {
+/**
+ * The chain of the collateral, which then belongs to one machine, or the one inside the quote. A quote with an encrypted PPID has none:
+ * whoever provides the collateral asks for the chain of `quote.qe.certification` and hands it over as the collateral's.
+ */
+export function pckChainOf({ qe }: Quote, collateral?: Collateral): string {
   if (collateral?.pckCertificateChain !== undefined) return collateral.pckCertificateChain;
-  const { certificationType, certificationData } = quote.qe;
-  // types 2 and 3 name the platform by its encrypted PPID; asking a PCCS for such a certificate is not built yet
-  if (certificationType !== PEM_CHAIN) {
-    throw refuse("unproven.platform-unsupported", `Unsupported DCAP PCK cert format: ${certificationType}`);
-  }
-  return fromUtf8(certificationData, "Unsupported DCAP PCK cert format", "malformed.quote");
+  const { certification } = qe;
+  if (certification.kind === "pck-chain") return fromUtf8(certification.pem, "PCK certificate chain", "malformed.quote");
+  const have = certification.kind === "other" ? `type ${certification.type}` : "an encrypted PPID without the chain to it";
+  throw refuse("unproven.platform-unsupported", `Unsupported DCAP PCK cert format: ${have}`);
 }
 
 function requireQeReport({ qe, attestationKey }: Quote, pck: Certificate): void {
