@@ -1,7 +1,8 @@
 /** The verifier: the numbered checks from bound evidence to verified evidence. Signatures come before any work on the event log. */
 import { equal, isZero, toHex, utf8 } from "../bytes.ts";
 import { KmsError } from "../errors.ts";
-import { checkPreimages, replayEvents, requirePlainNames } from "./events.ts";
+import { requireBootOrder } from "./event-order.ts";
+import { checkPreimages, replayEvents } from "./events.ts";
 import type { Evidence, Stack, TdxEvidence } from "./evidence.ts";
 import { type BoundEvidence, reportData } from "./report-data.ts";
 import type { Collateral } from "./tdx/collateral.ts";
@@ -122,7 +123,7 @@ function checkReplay({ runtimeEvents }: Stack, { rtmr3 }: TdReport): void {
   if (!equal(replayed, rtmr3)) {
     throw new KmsError("unproven.event-log", `RTMR3 mismatch, quoted: ${toHex(rtmr3)}, replayed: ${toHex(replayed)}`);
   }
-  requirePlainNames(runtimeEvents);
+  requireBootOrder(runtimeEvents);
 }
 
 function checkQuotedReportData({ reportData: claimed }: Stack, body: TdReport): void {
