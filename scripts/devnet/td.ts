@@ -25,6 +25,8 @@ export interface TdSettings {
   readonly instanceSeed?: Uint8Array;
   /** The key provider that has already answered; an app that asks a KMS has none yet. */
   readonly keyProvider?: string;
+  /** Hashes of the app's init scripts. */
+  readonly initScriptHashes?: readonly Uint8Array[];
   readonly eventVersion?: 1 | 2;
   readonly quoteKnobs?: QuoteKnobs;
 }
@@ -87,7 +89,13 @@ export function startTd(settings: TdSettings): SimulatedTd {
     const platform = { kind: "tdx", quote: quote(reportData), eventLog: [...eventLog] } as const;
     return { wire: preferredWire(stack), platform, stack };
   };
-  boot(measure, { appId, composeHash, instanceId, keyProvider: settings.keyProvider });
+  boot(measure, {
+    appId,
+    composeHash,
+    instanceId,
+    initScriptHashes: settings.initScriptHashes ?? [],
+    keyProvider: settings.keyProvider,
+  });
   return {
     appId,
     instanceId,
@@ -110,11 +118,18 @@ export function startTd(settings: TdSettings): SimulatedTd {
 /** The guest's own order (tdx-attestation 3.3). In KMS mode the log ends at boot-mr-done until the keys have come. */
 function boot(
   measure: (event: string, payload: Uint8Array) => void,
-  facts: { appId: Uint8Array; composeHash: Uint8Array; instanceId: Uint8Array; keyProvider: string | undefined },
+  facts: {
+    readonly appId: Uint8Array;
+    readonly composeHash: Uint8Array;
+    readonly instanceId: Uint8Array;
+    readonly initScriptHashes: readonly Uint8Array[];
+    readonly keyProvider: string | undefined;
+  },
 ): void {
   measure("system-preparing", nothing);
   measure("app-id", facts.appId);
   measure("compose-hash", facts.composeHash);
+  for (const hash of facts.initScriptHashes) measure("init-script-hash", hash);
   measure("gpu-policy-hash", sha256(defaultGpuPolicy));
   measure("instance-id", facts.instanceId);
   measure("boot-mr-done", nothing);
