@@ -50,8 +50,8 @@ export function parsePlatformIdentity(pck: Certificate): PlatformIdentity {
 }
 
 /** Which list to ask for. The names are `Intel SGX PCK Processor CA` and `Intel SGX PCK Platform CA`. */
-export function pckCaOf(pck: Certificate): PckCa {
-  const issuer = Buffer.from(pck.issuer).toString("latin1");
+export function pckCaOf(issued: Pick<Certificate, "issuer">): PckCa {
+  const issuer = Buffer.from(issued.issuer).toString("latin1");
   return !issuer.includes("Processor") && issuer.includes("Platform") ? "platform" : "processor";
 }
 

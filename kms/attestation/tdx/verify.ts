@@ -49,6 +49,9 @@ export interface VerifiedCollateral {
   readonly nextUpdate: number;
 }
 
+type SignedTcbInfo = Pick<Collateral, "tcbInfo" | "tcbInfoSignature" | "tcbInfoIssuerChain">;
+type SignedQeIdentity = Pick<Collateral, "qeIdentity" | "qeIdentitySignature" | "qeIdentityIssuerChain">;
+
 const INTEL_QE_VENDOR = Uint8Array.from(Buffer.from("939a7233f79c4ca9940a0db3957f0607", "hex"));
 const KEY_TYPE_P256 = 2;
 const QE_AUTH_BYTES = 32;
@@ -111,16 +114,32 @@ function requireHeader(quote: Quote): void {
 }
 
 function verifySignedCollateral(collateral: Collateral, chains: ChainVerifier): VerifiedCollateral {
-  const tcbInfo = parseTcbInfo(collateral.tcbInfo);
-  requireWindow(tcbInfo, chains.at, "TCBInfo");
-  const tcbSigner = chains.leafOf(collateral.tcbInfoIssuerChain);
-  requireSignedText(collateral.tcbInfo, collateral.tcbInfoSignature, tcbSigner, "tcb_info");
-  const qeIdentity = parseQeIdentity(collateral.qeIdentity);
-  requireWindow(qeIdentity, chains.at, "QE Identity");
-  const qeSigner = chains.leafOf(collateral.qeIdentityIssuerChain);
-  requireSignedText(collateral.qeIdentity, collateral.qeIdentitySignature, qeSigner, "qe_identity");
+  const tcbInfo = verifySignedTcbInfo(collateral, chains);
+  const qeIdentity = verifySignedQeIdentity(collateral, chains);
   const nextUpdate = Math.min(tcbInfo.nextUpdate, qeIdentity.nextUpdate, chains.lists.nextUpdate);
   return { tcbInfo, qeIdentity, nextUpdate } as VerifiedCollateral;
+}
+
+/** 6–10, also for a store that keeps each part of the collateral by itself. */
+export function verifySignedTcbInfo(
+  { tcbInfo: text, tcbInfoSignature, tcbInfoIssuerChain }: SignedTcbInfo,
+  chains: ChainVerifier,
+): TcbInfo {
+  const tcbInfo = parseTcbInfo(text);
+  requireWindow(tcbInfo, chains.at, "TCBInfo");
+  requireSignedText(text, tcbInfoSignature, chains.leafOf(tcbInfoIssuerChain), "tcb_info");
+  return tcbInfo;
+}
+
+/** 11. */
+export function verifySignedQeIdentity(
+  { qeIdentity: text, qeIdentitySignature, qeIdentityIssuerChain }: SignedQeIdentity,
+  chains: ChainVerifier,
+): QeIdentity {
+  const qeIdentity = parseQeIdentity(text);
+  requireWindow(qeIdentity, chains.at, "QE Identity");
+  requireSignedText(text, qeIdentitySignature, chains.leafOf(qeIdentityIssuerChain), "qe_identity");
+  return qeIdentity;
 }
 
 function requireWindow({ issueDate, nextUpdate }: TcbInfo | QeIdentity, at: number, what: string): void {
