@@ -10,11 +10,20 @@ export const YEAR_2030 = new Date("2030-01-01T00:00:00Z");
 
 export interface Party {
   readonly name: der.Der;
-  readonly key: { readonly publicKey: KeyObject; readonly privateKey: KeyObject };
+  readonly spki: der.Der;
+  /** SEQUENCE { r, s }. */
+  readonly sign: (message: Uint8Array) => Uint8Array;
 }
 
-export function party(commonName: string): Party {
-  return { name: nameOf(commonName), key: generateKeyPairSync("ec", { namedCurve: "P-256" }) };
+interface KeyPair {
+  readonly publicKey: KeyObject;
+  readonly privateKey: KeyObject;
+}
+
+export function party(commonName: string): Party & { readonly key: KeyPair } {
+  const key = generateKeyPairSync("ec", { namedCurve: "P-256" });
+  const spki = new Uint8Array(key.publicKey.export({ format: "der", type: "spki" }));
+  return { name: nameOf(commonName), spki, key, sign: (message) => new Uint8Array(sign("sha256", message, key.privateKey)) };
 }
 
 export function nameOf(commonName: string): der.Der {
@@ -59,7 +68,7 @@ export function certificate(plan: CertificatePlan): Uint8Array {
     issuer.name,
     der.sequence(plan.notBefore ?? der.time(YEAR_2025), plan.notAfter ?? der.time(YEAR_2030)),
     subject.name,
-    plan.spki ?? subject.key.publicKey.export({ format: "der", type: "spki" }),
+    plan.spki ?? subject.spki,
     ...(plan.afterKey ?? []),
     der.explicit(3, der.sequence(...extensions)),
   );
@@ -100,7 +109,7 @@ export function entry(serial: number, ...extensions: readonly der.Der[]): der.De
 }
 
 function signed(tbs: der.Der, issuer: Party, outer: "sha256" | "sha384" | undefined): der.Der[] {
-  return [tbs, algorithm(outer), der.bitString(sign("sha256", tbs, issuer.key.privateKey))];
+  return [tbs, algorithm(outer), der.bitString(issuer.sign(tbs))];
 }
 
 export function pem(...certificates: readonly Uint8Array[]): string {
