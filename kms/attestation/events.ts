@@ -5,6 +5,7 @@ import { concat, equal, fromHex, toHex, utf8 } from "../bytes.ts";
 import { KmsError } from "../errors.ts";
 import type { RuntimeEvent, TdxEvent } from "./evidence.ts";
 import { MAX_EVENT_LOG_CHARACTERS, MAX_EVENTS } from "./evidence-limits.ts";
+import { parseJsonTree, plainValue } from "./json-tree.ts";
 
 export const RUNTIME_EVENT_TYPE = 0x08000001;
 
@@ -53,13 +54,7 @@ export function parseEventLog(json: string): TdxEvent[] {
 }
 
 function readLog(json: string): z.infer<typeof eventLogSchema> {
-  let value: unknown;
-  try {
-    value = JSON.parse(json);
-  } catch (cause) {
-    throw new KmsError("malformed.event-log", `event log: not JSON, ${json.length} characters`, { cause });
-  }
-  const parsed = eventLogSchema.safeParse(value);
+  const parsed = eventLogSchema.safeParse(plainValue(parseJsonTree(json, "event log", "malformed.event-log")));
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
   throw new KmsError("malformed.event-log", `event log${pathOf(issue?.path ?? [])}: ${issue?.message.toLowerCase()}`);
