@@ -1,11 +1,10 @@
 /** The lite OS image check: the launch registers recomputed from a small document instead of the image itself. */
-import { equal, toHex } from "../../bytes.ts";
 import { KmsError } from "../../errors.ts";
 import { isAcpiEvent, type TdxEvent } from "../evidence.ts";
 import type { TdReport10, TdReport15 } from "../tdx/report.ts";
 import { decodeDocument, memberBytes, memberMap, provenDocument } from "./measurement-document.ts";
 import { isTwoPass } from "./qemu-version.ts";
-import { type AcpiDigests, REGISTER_BYTES, rtmr0, rtmr1, rtmr2 } from "./registers.ts";
+import { type AcpiDigests, type LaunchRegisters, REGISTER_BYTES, requireRegisters, rtmr0, rtmr1, rtmr2 } from "./registers.ts";
 import { buildTdHob, type HobWitness, parseHobWitness, SPLIT_MEMORY_BYTES } from "./td-hob.ts";
 import type { VmConfig } from "./vm-config.ts";
 
@@ -22,13 +21,6 @@ export interface LiteDocument {
   readonly ovmf: "pre202505";
   readonly mrtd: { readonly singlePass: Uint8Array; readonly twoPass: Uint8Array };
   readonly tdHob: HobWitness;
-}
-
-export interface LaunchRegisters {
-  readonly mrtd: Uint8Array;
-  readonly rtmr0: Uint8Array;
-  readonly rtmr1: Uint8Array;
-  readonly rtmr2: Uint8Array;
 }
 
 /** The content of `measurement.tdx.cbor`; unknown members are ignored. */
@@ -77,16 +69,13 @@ export function checkLiteImage(report: TdReport10 | TdReport15, eventLog: readon
   const expected = expectedLiteRegisters(document, {
     memorySize: config.memorySize,
     twoPass: isTwoPass(config),
-    acpi: acpiDigests(eventLog),
+    acpi: attestedAcpiDigests(eventLog),
   });
-  compare("MRTD", expected.mrtd, report.mrTd);
-  compare("RTMR0", expected.rtmr0, report.rtmr0);
-  compare("RTMR1", expected.rtmr1, report.rtmr1);
-  compare("RTMR2", expected.rtmr2, report.rtmr2);
+  requireRegisters(expected, report);
 }
 
 /** The ACPI digests are whatever the quoted RTMR0 confirms: names tell them apart, their order does not matter. */
-function acpiDigests(eventLog: readonly TdxEvent[]): AcpiDigests {
+export function attestedAcpiDigests(eventLog: readonly TdxEvent[]): AcpiDigests {
   const events = eventLog.filter(isAcpiEvent);
   if (events.length !== 3) throw new KmsError("unproven.os-image", `event log: need 3 ACPI DATA events, have ${events.length}`);
   const digestOf = (name: string): Uint8Array => {
@@ -98,11 +87,6 @@ function acpiDigests(eventLog: readonly TdxEvent[]): AcpiDigests {
     return match.digest;
   };
   return { loader: digestOf("acpi-loader"), rsdp: digestOf("acpi-rsdp"), tables: digestOf("acpi-tables") };
-}
-
-function compare(name: string, expected: Uint8Array, actual: Uint8Array): void {
-  if (equal(expected, actual)) return;
-  throw new KmsError("unproven.os-image", `${name} mismatch: expected=${toHex(expected)}, actual=${toHex(actual)}`);
 }
 
 function refuse(message: string): KmsError {

@@ -1,13 +1,25 @@
-/** What the QEMU version decides about a launch: the order in which pages are added and measured. */
+/** What the QEMU version decides about a launch: the order in which pages are added and measured, and the interrupt controller. */
 import { KmsError } from "../../errors.ts";
 import type { VmConfig } from "./vm-config.ts";
 
 const DEFAULT_VERSION = "9.1.0";
 
-/** Two passes: all pages of a section are added before any is measured. The switch, despite its name, selects that. */
+export interface EffectiveQemu {
+  readonly version: string;
+  readonly pic: boolean;
+  readonly twoPass: boolean;
+}
+
+/** The configuration's word, or the default of its version. The switch selects two passes, despite its name. */
+export function effectiveQemu(config: Pick<VmConfig, "qemuVersion" | "qemuSinglePassAddPages" | "pic">): EffectiveQemu {
+  const version = config.qemuVersion ?? DEFAULT_VERSION;
+  const isEight = majorOf(version) === 8;
+  return { version, pic: config.pic ?? isEight, twoPass: config.qemuSinglePassAddPages ?? isEight };
+}
+
+/** Two passes: all pages of a section are added before any is measured. */
 export function isTwoPass(config: Pick<VmConfig, "qemuVersion" | "qemuSinglePassAddPages">): boolean {
-  const major = majorOf(config.qemuVersion ?? DEFAULT_VERSION);
-  return config.qemuSinglePassAddPages ?? major === 8;
+  return effectiveQemu(config).twoPass;
 }
 
 function majorOf(version: string): number {

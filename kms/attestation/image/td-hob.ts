@@ -7,6 +7,8 @@ export const PAGE_BYTES = 4096n;
 const MAX_RANGES = 64;
 const MAX_LEB128_BYTES = 10;
 const U64_LIMIT = 2n ** 64n;
+/** No processor has longer physical addresses. */
+const MEMORY_LIMIT = 2n ** 52n;
 /** From this much memory on, the part above 2 GiB moves over the 4 GiB line. */
 export const SPLIT_MEMORY_BYTES = 0xb0000000n;
 const LOW_MEMORY_END = 0x80000000n;
@@ -42,6 +44,32 @@ export function parseHobWitness(bytes: Uint8Array): HobWitness {
   if ([hobAddress, ...accepted.map(({ end }) => end)].some((address) => address >= U64_LIMIT))
     throw refuse("address over 64 bits");
   return { hobAddress, accepted };
+}
+
+/** The one form of a witness: from the lowest page on, ranges by place, none empty, none over another. */
+export function encodeHobWitness({ hobAddress, accepted }: HobWitness): Uint8Array {
+  if (accepted.length > MAX_RANGES) throw refuse(`count: need at most ${MAX_RANGES}, have ${accepted.length}`);
+  const ranges = accepted.toSorted((a, b) => (a.start < b.start ? -1 : a.start > b.start ? 1 : 0));
+  for (const [index, { start, end }] of ranges.entries()) {
+    if (start >= end) throw refuse(`an empty range at 0x${start.toString(16)}`);
+    const before = ranges[index - 1];
+    if (before !== undefined && start < before.end) throw refuse(`ranges overlap at 0x${start.toString(16)}`);
+  }
+  const first = ranges[0]?.start ?? hobAddress;
+  const base = first < hobAddress ? first : hobAddress;
+  const numbers = [pageOf(base), pageOf(hobAddress - base), BigInt(ranges.length)];
+  for (const { start, end } of ranges) numbers.push(pageOf(start - base), pageOf(end - start));
+  return Uint8Array.from(numbers.flatMap(leb128));
+}
+
+function pageOf(bytes: bigint): bigint {
+  if (bytes % PAGE_BYTES !== 0n) throw refuse(`0x${bytes.toString(16)} is no whole page`);
+  return bytes / PAGE_BYTES;
+}
+
+function leb128(value: bigint): number[] {
+  const low = Number(value & 0x7fn);
+  return value < 0x80n ? [low] : [low | 0x80, ...leb128(value >> 7n)];
 }
 
 class PageReader {
@@ -82,6 +110,8 @@ function refuse(message: string): KmsError {
 
 /** The bytes of the HOB list as the firmware measures them. */
 export function buildTdHob(witness: HobWitness, memorySize: bigint): Uint8Array {
+  if (memorySize > MEMORY_LIMIT)
+    throw new KmsError("malformed.vm-config", `memory_size: need at most ${MEMORY_LIMIT}, have ${memorySize}`);
   const ranges = memoryRanges(witness.accepted, memorySize);
   const resources = ranges.slice(0, -1).map(({ start, end, type }) => resourceHob(type, start, end - start));
   const last = ranges.at(-1);

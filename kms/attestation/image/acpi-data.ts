@@ -1,0 +1,100 @@
+/** ACPI digests from a file: what some machine was found to have, for machines that are the same in everything that decides about them. */
+import { z } from "zod";
+import { fromHex } from "../../bytes.ts";
+import { KmsError } from "../../errors.ts";
+import type { AcpiMachine, AcpiSource } from "./acpi.ts";
+import { type AcpiDigests, REGISTER_BYTES } from "./registers.ts";
+
+/** An entry has a kilobyte at most. */
+export const MAX_ACPI_DATA_CHARACTERS = 16 * 1024 * 1024;
+const MAX_ENTRIES = 16384;
+
+const u32 = z.int().min(0).max(0xffffffff);
+const digest = z.string().regex(/^[0-9a-f]{96}$/, "need 96 digits of lower-case hex");
+
+/** Every member is needed, with its effective value: a default that changed would make one entry mean two machines. */
+const machineSchema = z.strictObject({
+  qemu_version: z.string().regex(/^\d{1,5}\.\d{1,5}\.\d{1,5}$/, "need three decimal numbers joined by dots"),
+  cpu_count: u32.min(1),
+  memory_size: z.int().min(0),
+  pic: z.boolean(),
+  hugepages: z.boolean(),
+  num_gpus: u32,
+  num_nvswitches: u32,
+  num_nics: u32,
+  num_verity_volumes: u32,
+  hotplug_off: z.boolean(),
+  pci_hole64_size: z.int().min(0),
+  host_share_mode: z.enum(["9p", "disk"]),
+});
+const schema = z.strictObject({
+  version: z.literal(1),
+  entries: z.array(z.strictObject({ machine: machineSchema, loader: digest, rsdp: digest, tables: digest })).max(MAX_ENTRIES),
+});
+
+export type AcpiEntry = z.infer<typeof schema>["entries"][number];
+
+/** The digests for machines of the list, and an error for any other. */
+export function createAcpiData(json: string): AcpiSource {
+  const byMachine = new Map<string, AcpiDigests>();
+  for (const [index, { machine, ...digests }] of parse(json).entries()) {
+    const key = keyOf(machine);
+    if (byMachine.has(key)) throw refuse(`entries[${index}]: its machine has an entry already`);
+    byMachine.set(key, {
+      loader: fromHex(digests.loader, "loader", REGISTER_BYTES),
+      rsdp: fromHex(digests.rsdp, "rsdp", REGISTER_BYTES),
+      tables: fromHex(digests.tables, "tables", REGISTER_BYTES),
+    });
+  }
+  return {
+    digestsOf: async (machine) => {
+      const found = byMachine.get(keyOf(recordOf(machine)));
+      if (found !== undefined) return found;
+      throw new KmsError("unavailable.acpi-tables", `ACPI data: no entry for ${JSON.stringify(recordOf(machine))}`);
+    },
+  };
+}
+
+/** The machine as the file writes it. */
+export function recordOf(machine: AcpiMachine): AcpiEntry["machine"] {
+  return {
+    qemu_version: machine.qemuVersion,
+    cpu_count: machine.cpuCount,
+    memory_size: machine.memorySize,
+    pic: machine.pic,
+    hugepages: machine.hugepages,
+    num_gpus: machine.numGpus,
+    num_nvswitches: machine.numNvswitches,
+    num_nics: machine.numNics,
+    num_verity_volumes: machine.numVerityVolumes,
+    hotplug_off: machine.hotplugOff,
+    pci_hole64_size: machine.pciHole64Size,
+    host_share_mode: machine.hostShareMode,
+  };
+}
+
+function keyOf(machine: AcpiEntry["machine"]): string {
+  return JSON.stringify(Object.entries(machine).sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+function parse(json: string): AcpiEntry[] {
+  if (json.length > MAX_ACPI_DATA_CHARACTERS) {
+    throw refuse(`need at most ${MAX_ACPI_DATA_CHARACTERS} characters, have ${json.length}`);
+  }
+  const parsed = schema.safeParse(readJson(json));
+  if (parsed.success) return parsed.data.entries;
+  const [issue] = parsed.error.issues;
+  throw refuse(`${issue?.path.join(".") || "file"}: ${issue?.message.toLowerCase()}`);
+}
+
+function readJson(json: string): unknown {
+  try {
+    return JSON.parse(json);
+  } catch (cause) {
+    throw new KmsError("malformed.file", `ACPI data: not JSON, ${json.length} characters`, { cause });
+  }
+}
+
+function refuse(message: string): KmsError {
+  return new KmsError("malformed.file", `ACPI data: ${message}`);
+}
