@@ -1,0 +1,69 @@
+/** Work that many callers want at once: done once for all who ask for the same, a few at a time, and to its end when its callers leave. */
+import { type Code, KmsError } from "../../errors.ts";
+
+export interface SharedWorkSettings {
+  /** Done at once. */
+  readonly running: number;
+  /** Callers that wait, and works that are running or in line. */
+  readonly waiting: number;
+  /** How long a caller waits. */
+  readonly patienceMs: number;
+  /** What a caller is told whose patience ends. */
+  readonly late: { readonly code: Code; readonly message: string };
+}
+
+export class SharedWork<T> {
+  readonly #settings: SharedWorkSettings;
+  readonly #works = new Map<string, Promise<T>>();
+  readonly #line: (() => void)[] = [];
+  #running = 0;
+  #callers = 0;
+
+  constructor(settings: SharedWorkSettings) {
+    this.#settings = settings;
+  }
+
+  async run(key: string, work: () => Promise<T>): Promise<T> {
+    const { waiting } = this.#settings;
+    if (this.#callers >= waiting || (!this.#works.has(key) && this.#works.size >= waiting)) {
+      throw new KmsError("unavailable.overloaded", `too many callers wait for an OS image: at most ${waiting}, try again later`);
+    }
+    const shared = this.#works.get(key) ?? this.#start(key, work);
+    this.#callers += 1;
+    try {
+      return await this.#patiently(shared);
+    } finally {
+      this.#callers -= 1;
+    }
+  }
+
+  #start(key: string, work: () => Promise<T>): Promise<T> {
+    const started = this.#inTurn(work).finally(() => this.#works.delete(key));
+    started.catch(() => undefined); // all callers may have left
+    this.#works.set(key, started);
+    return started;
+  }
+
+  async #inTurn(work: () => Promise<T>): Promise<T> {
+    if (this.#running >= this.#settings.running) await new Promise<void>((resolve) => this.#line.push(resolve));
+    else this.#running += 1;
+    try {
+      return await work();
+    } finally {
+      const next = this.#line.shift();
+      if (next === undefined) this.#running -= 1;
+      else next(); // which takes over the place
+    }
+  }
+
+  async #patiently(shared: Promise<T>): Promise<T> {
+    const { patienceMs, late } = this.#settings;
+    const ended = Promise.withResolvers<never>();
+    const timer = setTimeout(() => ended.reject(new KmsError(late.code, late.message)), patienceMs);
+    try {
+      return await Promise.race([shared, ended.promise]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+}
