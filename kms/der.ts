@@ -24,46 +24,47 @@ export interface DerElement {
 export class DerReader {
   readonly #bytes: Uint8Array;
   readonly #code: Code;
-  #at = 0;
+  #at: number;
+  readonly #end: number;
 
-  constructor(bytes: Uint8Array, code: Code) {
+  constructor(bytes: Uint8Array, code: Code, start = 0, end = bytes.length) {
     this.#bytes = bytes;
     this.#code = code;
+    this.#at = start;
+    this.#end = end;
   }
 
   get done(): boolean {
-    return this.#at === this.#bytes.length;
+    return this.#at === this.#end;
   }
 
   /** Whether an element with this tag comes next. */
   has(tag: number): boolean {
-    return this.#bytes[this.#at] === tag;
+    return !this.done && this.#bytes[this.#at] === tag;
   }
 
   next(field: string): DerElement {
     const start = this.#at;
     const tag = this.#byte(field);
     if ((tag & 0x1f) === 0x1f) throw this.refuse(`${field}: tag of several bytes`);
-    const length = this.#length(field);
-    if (length > this.#bytes.length - this.#at) {
-      throw this.refuse(`${field}: need ${length} bytes, have ${this.#bytes.length - this.#at}`);
-    }
-    this.#at += length;
-    return { tag, content: this.#bytes.subarray(this.#at - length, this.#at), raw: this.#bytes.subarray(start, this.#at) };
+    const from = this.#pass(field);
+    return { tag, content: this.#bytes.subarray(from, this.#at), raw: this.#bytes.subarray(start, this.#at) };
   }
 
   element(tag: number, field: string): DerElement {
-    if (!this.has(tag)) throw this.refuse(`${field}: need tag ${tag}, have ${this.#bytes[this.#at] ?? "the end"}`);
+    this.#need(tag, field);
     return this.next(field);
   }
 
   content(tag: number, field: string): Uint8Array {
-    return this.element(tag, field).content;
+    const from = this.#enter(tag, field);
+    return this.#bytes.subarray(from, this.#at);
   }
 
   /** A reader over the content of a constructed element. */
   inside(tag: number, field: string): DerReader {
-    return new DerReader(this.content(tag, field), this.#code);
+    const from = this.#enter(tag, field);
+    return new DerReader(this.#bytes, this.#code, from, this.#at);
   }
 
   /** A reader over an octet string that wraps DER, as extensions do. */
@@ -95,22 +96,22 @@ export class DerReader {
 
   /** Dotted form of an OBJECT IDENTIFIER. */
   oid(field: string): string {
-    const content = this.content(TAG.oid, field);
-    const arcs: number[] = [];
+    let text = "";
     let arc = 0;
-    for (const [index, byte] of content.entries()) {
-      if (arc === 0 && byte === 0x80) throw this.refuse(`${field}: object identifier is not minimal`);
+    let isWhole = true;
+    for (let at = this.#enter(TAG.oid, field); at < this.#at; at += 1) {
+      const byte = this.#bytes[at] ?? 0;
+      if (isWhole && byte === 0x80) throw this.refuse(`${field}: object identifier is not minimal`);
       arc = arc * 128 + (byte & 0x7f);
       if (!Number.isSafeInteger(arc)) throw this.refuse(`${field}: object identifier is too large`);
-      if (byte < 0x80) {
-        arcs.push(arc);
-        arc = 0;
-      } else if (index === content.length - 1) throw this.refuse(`${field}: object identifier without end`);
+      isWhole = byte < 0x80;
+      if (!isWhole) continue;
+      text += text === "" ? firstArcs(arc) : `.${arc}`;
+      arc = 0;
     }
-    const [first] = arcs;
-    if (first === undefined) throw this.refuse(`${field}: object identifier is empty`);
-    const root = Math.min(Math.floor(first / 40), 2);
-    return [root, first - root * 40, ...arcs.slice(1)].join(".");
+    if (!isWhole) throw this.refuse(`${field}: object identifier without end`);
+    if (text === "") throw this.refuse(`${field}: object identifier is empty`);
+    return text;
   }
 
   /** The bytes of a BIT STRING that has no unused bits. */
@@ -122,28 +123,55 @@ export class DerReader {
 
   /** UTCTime or GeneralizedTime of RFC 5280 4.1.2.5, in seconds since 1970. */
   time(field: string): number {
-    const element = this.next(field);
-    const text = String.fromCharCode(...element.content.subarray(0, 16));
-    const match = /^(\d{2}|\d{4})(\d{2})(\d{2})(\d{2})(\d{2})(\d{2})Z$/.exec(text);
-    const digits = element.tag === TAG.utcTime ? 2 : element.tag === TAG.generalizedTime ? 4 : 0;
-    if (match === null || match[1]?.length !== digits) throw this.refuse(`${field}: not a time in seconds and UTC`);
-    const [year, ...rest] = match.slice(1).map(Number);
-    const [month = 0, day = 0, hour = 0, minute = 0, second = 0] = rest;
-    const fullYear = digits === 4 ? (year ?? 0) : (year ?? 0) + ((year ?? 0) < 50 ? 2000 : 1900);
-    const date = new Date(0);
-    date.setUTCFullYear(fullYear, month - 1, day);
-    date.setUTCHours(hour, minute, second);
-    const spelled = date.toISOString().replace(/[-:T]|\.000/g, "");
-    if (!spelled.endsWith(text) || spelled.length !== 15) throw this.refuse(`${field}: no such time`);
-    return date.getTime() / 1000;
+    const isUtc = this.has(TAG.utcTime);
+    const from = this.#enter(isUtc ? TAG.utcTime : TAG.generalizedTime, field);
+    const yearDigits = isUtc ? 2 : 4;
+    const isSpelled = this.#at - from === yearDigits + 11 && this.#bytes[this.#at - 1] === 0x5a;
+    if (!isSpelled) throw this.refuse(`${field}: not a time in seconds and UTC`);
+    const pair = (index: number) => this.#digits(from + yearDigits + 2 * index, 2, field);
+    const year = this.#digits(from, yearDigits, field) + (isUtc ? 1900 : 0);
+    // RFC 5280 4.1.2.5.1: two digits below 50 are of this century
+    const time = utcOf(isUtc && year < 1950 ? year + 100 : year, pair(0), pair(1), pair(2), pair(3), pair(4));
+    if (time === undefined) throw this.refuse(`${field}: no such time`);
+    return time;
   }
 
   end(what: string): void {
-    if (!this.done) throw this.refuse(`${what}: ${this.#bytes.length - this.#at} bytes too many`);
+    if (!this.done) throw this.refuse(`${what}: ${this.#end - this.#at} bytes too many`);
   }
 
   refuse(detail: string): KmsError {
     return new KmsError(this.#code, detail);
+  }
+
+  #need(tag: number, field: string): void {
+    if (!this.has(tag)) throw this.refuse(`${field}: need tag ${tag}, have ${this.done ? "the end" : this.#bytes[this.#at]}`);
+  }
+
+  /** Steps over the element with this tag; its content begins at the answer and ends at the new position. */
+  #enter(tag: number, field: string): number {
+    this.#need(tag, field);
+    this.#at += 1;
+    return this.#pass(field);
+  }
+
+  /** Steps over length and content. */
+  #pass(field: string): number {
+    const length = this.#length(field);
+    const from = this.#at;
+    if (length > this.#end - from) throw this.refuse(`${field}: need ${length} bytes, have ${this.#end - from}`);
+    this.#at += length;
+    return from;
+  }
+
+  #digits(from: number, count: number, field: string): number {
+    let value = 0;
+    for (let at = from; at < from + count; at += 1) {
+      const digit = (this.#bytes[at] ?? 0) - 0x30;
+      if (digit < 0 || digit > 9) throw this.refuse(`${field}: not a time in seconds and UTC`);
+      value = value * 10 + digit;
+    }
+    return value;
   }
 
   #length(field: string): number {
@@ -159,11 +187,26 @@ export class DerReader {
   }
 
   #byte(field: string): number {
-    const byte = this.#bytes[this.#at];
-    if (byte === undefined) throw this.refuse(`${field}: input ends`);
+    if (this.done) throw this.refuse(`${field}: input ends`);
+    const byte = this.#bytes[this.#at] ?? 0;
     this.#at += 1;
     return byte;
   }
+}
+
+/** X.690 8.19.4: the first two arcs share a number. */
+function firstArcs(value: number): string {
+  const root = Math.min(Math.floor(value / 40), 2);
+  return `${root}.${value - root * 40}`;
+}
+
+/** Seconds since 1970 of a day and time that exist; `Date` rolls those that do not over into the next month or minute. */
+function utcOf(year: number, month: number, day: number, hour: number, minute: number, second: number): number | undefined {
+  const date = new Date(0);
+  date.setUTCFullYear(year, month - 1, day);
+  const isDay = date.getUTCMonth() === month - 1 && date.getUTCDate() === day;
+  if (!isDay || hour > 23 || minute > 59 || second > 59) return undefined;
+  return date.getTime() / 1000 + hour * 3600 + minute * 60 + second;
 }
 
 /** Bytes as a map key. */

@@ -58,10 +58,24 @@ describe("a second verification answers as a first would", () => {
   });
 });
 
-test("collateral is opened once, and again when it need not be the same", () => {
+describe("collateral is opened once", () => {
   const memory = new OpenedCollateral();
-  outcome({}, memory);
-  expect(memory.recall(collateral, anchor, start)).toBeDefined();
-  expect(memory.recall({ ...collateral }, anchor, start)).toBeUndefined();
-  expect(memory.recall(collateral, loadTrustAnchor(platform.rootDer), start)).toBeUndefined();
+  const recalls = (change: Partial<typeof collateral>, other = anchor) => {
+    outcome({}, memory);
+    return memory.recall({ ...collateral, ...change }, other, start) !== undefined;
+  };
+
+  test("for all machines, each with its own chain", () => {
+    expect([recalls({}), recalls({ pckCertificateChain: "of another machine" })]).toEqual([true, true]);
+  });
+
+  test.each(Object.keys(collateral))("and again when %s is another one", (member) => {
+    const value = new Map<string, unknown>(Object.entries(collateral)).get(member);
+    const other = value instanceof Uint8Array ? value.slice() : `${value} `;
+    expect(recalls({ [member]: other })).toBe(false);
+  });
+
+  test("and again for another anchor", () => {
+    expect(recalls({}, loadTrustAnchor(platform.rootDer))).toBe(false);
+  });
 });

@@ -6,7 +6,7 @@ import { parseCrl } from "../../kms/attestation/tdx/crl.ts";
 import { INTEL_SGX_ROOT_CA_DER } from "../../kms/attestation/tdx/intel-root.ts";
 import { cutMembers, parseJson } from "../../kms/attestation/tdx/json-text.ts";
 import { parsePlatformIdentity } from "../../kms/attestation/tdx/pck.ts";
-import { derListFromPem } from "../../kms/attestation/tdx/pem.ts";
+import { certificateTexts, derFromBase64 } from "../../kms/attestation/tdx/pem.ts";
 import { parseQeIdentity } from "../../kms/attestation/tdx/qe-identity.ts";
 import { parseQuote } from "../../kms/attestation/tdx/quote.ts";
 import { parseTcbInfo } from "../../kms/attestation/tdx/tcb-info.ts";
@@ -88,7 +88,7 @@ const decoders: readonly Decoder[] = [
     name: "PEM chain",
     good: certification.pem,
     codes: ["malformed.certificate"],
-    decode: (bytes) => derListFromPem(text(bytes)),
+    decode: (bytes) => certificateTexts(text(bytes)).map(derFromBase64),
   },
   {
     name: "TCB info",

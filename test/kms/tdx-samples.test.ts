@@ -139,8 +139,8 @@ describe("intermediate values of the first sample", () => {
 
   test("matches the highest of the two levels", () => {
     const [leaf] = parseChain(pckChainOf(quote));
-    const body = quote.body.kind === "sgx" ? undefined : quote.body;
-    const level = matchTcbLevel(parseTcbInfo(collateral.tcbInfo), parsePlatformIdentity(leaf), body);
+    const svns = quote.body.kind === "sgx" ? undefined : quote.body.teeTcbSvn;
+    const level = matchTcbLevel(parseTcbInfo(collateral.tcbInfo), parsePlatformIdentity(leaf), svns);
     expect(level.tcbDate).toBe("2024-03-13T00:00:00Z");
     expect(level.tcb.pcesvn).toBe(11);
     expect(level.tcb.sgxtcbcomponents).toEqual([2, 2, 2, 2, 3, 1, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0]);

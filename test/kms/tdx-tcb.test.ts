@@ -31,48 +31,101 @@ const tcbLevelCode = expect.objectContaining({ code: "unproven.tcb-level" });
 const moduleCode = expect.objectContaining({ code: "unproven.tdx-module" });
 const qeCode = expect.objectContaining({ code: "unproven.qe-identity" });
 
+/** TCB info with other levels, read as the signed text would be. */
+function infoWith(text: string, members: Readonly<Record<string, unknown>>): TcbInfo {
+  return parseTcbInfo(JSON.stringify({ ...JSON.parse(text), ...members }));
+}
+
 describe("a TCB level", () => {
-  test.each(Object.keys(expected.collateral))("is matched in %s whatever the order of the JSON", (file) => {
-    const info = parseTcbInfo(readCollateral(file).tcbInfo);
-    const td = info.id === "TDX" ? tdReport({ teeTcbSvn: new Uint8Array(16).fill(0xff) }) : undefined;
-    const best = matchTcbLevel(info, platform(new Array(16).fill(255), 0xffff), td);
+  test.each(Object.keys(expected.collateral))("has its place in %s whatever the order of the JSON", (file) => {
+    const { tcbInfo: text } = readCollateral(file);
+    const sorted = parseTcbInfo(text).tcbLevels;
+    const levels: unknown[] = JSON.parse(text).tcbLevels;
     fc.assert(
-      fc.property(fc.shuffledSubarray(info.tcbLevels, { minLength: info.tcbLevels.length }), (tcbLevels) => {
-        expect(matchTcbLevel({ ...info, tcbLevels }, platform(new Array(16).fill(255), 0xffff), td)).toBe(best);
+      fc.property(fc.shuffledSubarray(levels, { minLength: levels.length }), (tcbLevels) => {
+        expect(infoWith(text, { tcbLevels }).tcbLevels).toEqual(sorted);
       }),
       { numRuns: 20 },
     );
   });
 
-  test("needs every component, the PCE and all sixteen TDX components", () => {
-    const levels = { ...tcbInfo, tcbLevels: tcbInfo.tcbLevels.slice(0, 1) };
-    const teeTcbSvn = Uint8Array.from([5, 0, 2, ...new Array(13).fill(0)]);
-    const match = (cpuSvn: readonly number[], pceSvn: number, svns = teeTcbSvn) =>
-      matchTcbLevel(levels, platform(cpuSvn, pceSvn), tdReport({ teeTcbSvn: svns })).tcbStatus;
-    expect(match(SVNS, 11)).toBe("UpToDate");
-    expect(() => match(SVNS, 10)).toThrow(tcbLevelCode);
-    SVNS.forEach((svn, index) => {
-      if (svn > 0) expect(() => match(SVNS.with(index, svn - 1), 11)).toThrow(tcbLevelCode);
-    });
-    expect(() => match(SVNS, 11, teeTcbSvn.with(0, 4))).toThrow(tcbLevelCode);
-    expect(() => match(SVNS, 11, teeTcbSvn.with(2, 1))).toThrow(tcbLevelCode);
+  const zeros = new Array<number>(16).fill(0);
+  const svnList = (svns: readonly number[]) => svns.map((svn) => ({ svn }));
+  const levelOf = (name: string, sgx: readonly number[], pcesvn: number, tdx: readonly number[]) => ({
+    tcb: { sgxtcbcomponents: svnList(sgx), pcesvn, tdxtcbcomponents: svnList(tdx) },
+    tcbDate: name,
+    tcbStatus: "UpToDate",
+  });
+  const a = (...first: readonly number[]) => [...first, ...zeros.slice(first.length)];
+
+  test.each<[string, ReturnType<typeof levelOf>[], string]>([
+    ["the first SGX component", [levelOf("low", a(1, 9), 9, a(9)), levelOf("high", a(2), 0, a())], "high,low"],
+    ["the last SGX component", [levelOf("low", a(), 9, a(9)), levelOf("high", zeros.with(15, 1), 0, a())], "high,low"],
+    ["the PCE, where the SGX components agree", [levelOf("low", a(), 1, a(9)), levelOf("high", a(), 2, a())], "high,low"],
+    ["the TDX components, where both agree", [levelOf("low", a(), 1, a(1, 9)), levelOf("high", a(), 1, a(2))], "high,low"],
+    ["the JSON, where all agree", [levelOf("first", a(), 1, a()), levelOf("second", a(), 1, a())], "first,second"],
+    [
+      "the longer list, where the shorter one ends",
+      [levelOf("low", a().slice(1), 1, a()), levelOf("high", a(), 1, a())],
+      "high,low",
+    ],
+    [
+      "the shorter list, where it is higher before its end",
+      [levelOf("low", a(), 9, a()), levelOf("high", [1], 1, a())],
+      "high,low",
+    ],
+  ])("is ordered by %s", (_, tcbLevels, order) => {
+    const names = (levels: readonly unknown[], id: string) =>
+      infoWith(collateral.tcbInfo, { id, tcbLevels: levels })
+        .tcbLevels.map(({ tcbDate }) => tcbDate)
+        .join();
+    expect(names(tcbLevels, "TDX")).toBe(order);
+    if (!order.startsWith("first")) expect(names(tcbLevels.toReversed(), "TDX")).toBe(order);
   });
 
-  test("refuses lists that have not sixteen entries", () => {
-    const [level] = tcbInfo.tcbLevels;
-    if (level === undefined) throw new Error("the sample has levels");
-    for (const tcb of [
-      { ...level.tcb, sgxtcbcomponents: [] },
-      { ...level.tcb, tdxtcbcomponents: [] },
-      { ...level.tcb, tdxtcbcomponents: level.tcb.tdxtcbcomponents.slice(1) },
-    ]) {
-      const info: TcbInfo = { ...tcbInfo, tcbLevels: [{ ...level, tcb }] };
-      expect(() => matchTcbLevel(info, platform(SVNS, 11), tdReport())).toThrow(tcbLevelCode);
-    }
+  test("is not ordered by TDX components for an SGX platform", () => {
+    const tcbLevels = [levelOf("first", a(), 1, a(1)), levelOf("second", a(), 1, a(2))];
+    const names = infoWith(collateral.tcbInfo, { id: "SGX", tcbLevels }).tcbLevels.map(({ tcbDate }) => tcbDate);
+    expect(names).toEqual(["first", "second"]);
+  });
+
+  test("needs every component, the PCE and all sixteen TDX components", () => {
+    const required = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16];
+    const info = infoWith(collateral.tcbInfo, { tcbLevels: [levelOf("only", required, 11, required)] });
+    const exact = Uint8Array.from(required);
+    expect(matchTcbLevel(info, platform(required, 11), exact).tcbDate).toBe("only");
+    expect(() => matchTcbLevel(info, platform(required, 10), exact)).toThrow(tcbLevelCode);
+    required.forEach((svn, index) => {
+      expect(() => matchTcbLevel(info, platform(required.with(index, svn - 1), 11), exact)).toThrow(tcbLevelCode);
+      const below = exact.with(index, svn - 1);
+      expect(() => matchTcbLevel(info, platform(required, 11), below)).toThrow(tcbLevelCode);
+      expect(matchTcbLevel(info, platform(required.with(index, 255), 65535), exact.with(index, 255)).tcbDate).toBe("only");
+    });
+    expect(matchTcbLevel(info, platform(required, 11)).tcbDate).toBe("only");
+  });
+
+  test("is the highest that the platform reaches, not the last", () => {
+    const levels = [levelOf("low", a(), 0, a()), levelOf("high", a(5), 0, a()), levelOf("middle", a(3), 0, a())];
+    const info = infoWith(collateral.tcbInfo, { tcbLevels: levels });
+    const found = [5, 4, 3, 2, 0].map((svn) => matchTcbLevel(info, platform(a(svn), 0), Uint8Array.from(zeros)).tcbDate);
+    expect(found).toEqual(["high", "middle", "middle", "low", "low"]);
+  });
+
+  test.each<[string, ReturnType<typeof levelOf>]>([
+    ["no SGX components", levelOf("", [], 0, a())],
+    ["fifteen SGX components", levelOf("", a().slice(1), 0, a())],
+    ["no TDX components", levelOf("", a(), 0, [])],
+    ["fifteen TDX components", levelOf("", a(), 0, a().slice(1))],
+  ])("is refused with %s when its turn comes", (_, level) => {
+    const info = infoWith(collateral.tcbInfo, { tcbLevels: [level] });
+    const mismatch = expect.objectContaining({ code: "unproven.tcb-level", message: expect.stringContaining("count mismatch") });
+    expect(() => matchTcbLevel(info, platform(a(), 0), Uint8Array.from(zeros))).toThrow(mismatch);
+    const higher = infoWith(collateral.tcbInfo, { tcbLevels: [level, levelOf("higher", a(1), 0, a())] });
+    expect(matchTcbLevel(higher, platform(a(1), 0), Uint8Array.from(zeros)).tcbDate).toBe("higher");
   });
 
   test("refuses an empty list", () => {
-    expect(() => matchTcbLevel({ ...tcbInfo, tcbLevels: [] }, platform(SVNS, 11), tdReport())).toThrow(tcbLevelCode);
+    expect(() => matchTcbLevel({ ...tcbInfo, tcbLevels: [] }, platform(SVNS, 11), new Uint8Array(16))).toThrow(tcbLevelCode);
   });
 });
 
@@ -80,43 +133,63 @@ describe("a TDX module", () => {
   const svns = (isvSvn: number, version: number) => Uint8Array.from([isvSvn, version, ...new Array(14).fill(0)]);
 
   test("is judged by the first level of its identity that it reaches", () => {
-    expect(matchTdxModule(tcbInfo, tdReport({ teeTcbSvn: svns(4, 1) }))).toMatchObject({ id: "TDX_01", status: "UpToDate" });
-    expect(matchTdxModule(tcbInfo, tdReport({ teeTcbSvn: svns(3, 1) }))).toMatchObject({ id: "TDX_01", status: "OutOfDate" });
-    expect(matchTdxModule(tcbInfo, tdReport({ teeTcbSvn: svns(3, 3) }))).toMatchObject({ id: "TDX_03", status: "UpToDate" });
-    expect(() => matchTdxModule(tcbInfo, tdReport({ teeTcbSvn: svns(1, 1) }))).toThrow(moduleCode);
+    expect(matchTdxModule(tcbInfo, tdReport(), svns(4, 1))).toMatchObject({ id: "TDX_01", status: "UpToDate" });
+    expect(matchTdxModule(tcbInfo, tdReport(), svns(3, 1))).toMatchObject({ id: "TDX_01", status: "OutOfDate" });
+    expect(matchTdxModule(tcbInfo, tdReport(), svns(3, 3))).toMatchObject({ id: "TDX_03", status: "UpToDate" });
+    expect(() => matchTdxModule(tcbInfo, tdReport(), svns(1, 1))).toThrow(moduleCode);
+  });
+
+  test("takes its levels in the order of the JSON, with their advisories", () => {
+    const level = (isvsvn: number, tcbStatus: "UpToDate" | "OutOfDate") => ({
+      tcb: { isvsvn },
+      tcbDate: "",
+      tcbStatus,
+      advisoryIDs: [tcbStatus],
+    });
+    const tdxModuleIdentities = tcbInfo.tdxModuleIdentities.map((identity) => ({
+      ...identity,
+      tcbLevels: [level(2, "OutOfDate"), level(6, "UpToDate")],
+    }));
+    const judged = matchTdxModule({ ...tcbInfo, tdxModuleIdentities }, tdReport(), svns(6, 1));
+    expect(judged).toEqual({ id: "TDX_01", status: "OutOfDate", advisoryIds: ["OutOfDate"] });
   });
 
   test("needs an identity of its version, and none in version 0 or where the TCB info has none", () => {
-    expect(() => matchTdxModule(tcbInfo, tdReport({ teeTcbSvn: svns(9, 2) }))).toThrow(moduleCode);
-    expect(matchTdxModule(tcbInfo, tdReport({ teeTcbSvn: svns(0, 0) }))).toBeUndefined();
-    expect(matchTdxModule({ ...tcbInfo, tdxModuleIdentities: [] }, tdReport({ teeTcbSvn: svns(0, 2) }))).toBeUndefined();
+    expect(() => matchTdxModule(tcbInfo, tdReport(), svns(9, 2))).toThrow(moduleCode);
+    expect(matchTdxModule(tcbInfo, tdReport(), svns(0, 0))).toBeUndefined();
+    expect(matchTdxModule({ ...tcbInfo, tdxModuleIdentities: [] }, tdReport(), svns(0, 2))).toBeUndefined();
   });
 
   test("compares identity ids without regard to case, with two hex digits", () => {
-    const identities = tcbInfo.tdxModuleIdentities.map((identity) => ({ ...identity, id: "tdx_0a" }));
-    const match = matchTdxModule({ ...tcbInfo, tdxModuleIdentities: identities }, tdReport({ teeTcbSvn: svns(9, 10) }));
-    expect(match?.id).toBe("TDX_0A");
+    const tdxModuleIdentities = tcbInfo.tdxModuleIdentities.map((identity) => ({ ...identity, id: "tdx_0a" }));
+    expect(matchTdxModule({ ...tcbInfo, tdxModuleIdentities }, tdReport(), svns(9, 10))?.id).toBe("TDX_0A");
   });
 
   test("needs the signer, with and without an identity, and the base expectation", () => {
     const mrSignerSeam = new Uint8Array(48).with(47, 1);
     for (const version of [0, 1]) {
-      const td = tdReport({ teeTcbSvn: svns(6, version), mrSignerSeam });
-      expect(() => matchTdxModule(tcbInfo, td)).toThrow(moduleCode);
+      expect(() => matchTdxModule(tcbInfo, tdReport({ mrSignerSeam }), svns(6, version))).toThrow(moduleCode);
     }
-    expect(() => matchTdxModule({ ...tcbInfo, tdxModule: undefined }, tdReport())).toThrow(moduleCode);
+    expect(() => matchTdxModule({ ...tcbInfo, tdxModule: undefined }, tdReport(), svns(6, 1))).toThrow(moduleCode);
   });
 
-  test("needs the attributes under the mask and no bit outside it", () => {
+  test("is held to its identity and not to the base where it has one", () => {
+    const mrSignerSeam = new Uint8Array(48).fill(7);
+    const base = { ...tcbInfo, tdxModule: tcbInfo.tdxModule && { ...tcbInfo.tdxModule, mrsigner: mrSignerSeam } };
+    expect(matchTdxModule(base, tdReport(), svns(6, 1))?.status).toBe("UpToDate");
+    expect(() => matchTdxModule(base, tdReport(), svns(6, 0))).toThrow(moduleCode);
+    expect(matchTdxModule(base, tdReport({ mrSignerSeam }), svns(6, 0))).toBeUndefined();
+  });
+
+  test.each([0, 3, 7])("needs the attributes of byte %i under the mask and no bit outside it", (index) => {
     const attributed = (actual: number, wanted: number, mask: number) => () => {
-      const expectation = { mrsigner: new Uint8Array(48), attributes: new Uint8Array(8), attributesMask: new Uint8Array(8) };
       const tdxModule = {
-        ...expectation,
-        attributes: expectation.attributes.with(7, wanted),
-        attributesMask: expectation.attributesMask.with(7, mask),
+        mrsigner: new Uint8Array(48),
+        attributes: new Uint8Array(8).with(index, wanted),
+        attributesMask: new Uint8Array(8).with(index, mask),
       };
-      const td = tdReport({ seamAttributes: new Uint8Array(8).with(7, actual) });
-      matchTdxModule({ ...tcbInfo, tdxModule, tdxModuleIdentities: [] }, td);
+      const td = tdReport({ seamAttributes: new Uint8Array(8).with(index, actual) });
+      matchTdxModule({ ...tcbInfo, tdxModule, tdxModuleIdentities: [] }, td, svns(1, 1));
     };
     expect(attributed(0x10, 0x10, 0xff)).not.toThrow();
     expect(attributed(0x10, 0x11, 0xf0)).not.toThrow();
@@ -182,7 +255,7 @@ describe("the attributes of a TD", () => {
     requireAttributes(tdReport({ tdAttributes }));
   };
   const septVeDisable = 1n << 28n;
-  const free = new Set([28, 30, 31, 39]);
+  const free = new Set([28, 30, 31]);
 
   test.each(Array.from({ length: 64 }, (_, bit) => ({ bit })))("with bit $bit set besides SEPT_VE_DISABLE", ({ bit }) => {
     const code = bit === 0 ? "unproven.debug" : "unproven.td-attributes";

@@ -4,15 +4,15 @@ import { KmsError } from "../../errors.ts";
 import { isDebugEnclave } from "./qe-identity.ts";
 import type { QuoteBody } from "./quote.ts";
 
-const DEBUG = 1n << 0n;
-const RESERVED_TUD = bits(1, 7);
+const DEBUG = 0x01;
+const RESERVED_TUD = 0xfe;
+/** Byte 3: without it the host can inject #VE on a TD's private memory. */
+const SEPT_VE_DISABLE = 0x10;
 /**
- * Reserved bits and PERFMON (63), which the reference counts among them. Bit 39 is left out because the reference does not
- * look at it either; PKS (30) and KL (31) are free.
+ * The reserved bits above the first byte, and PERFMON (63), which the reference counts among them; PKS (30) and KL (31) are free. Bit 39
+ * is here though the reference does not look at it: its neighbours are reserved, and a power that nobody has named is not to be let in.
  */
-const RESERVED = bits(8, 27) | bits(29, 29) | bits(32, 38) | bits(40, 63);
-/** Without it the host can inject #VE on a TD's private memory. */
-const SEPT_VE_DISABLE = 1n << 28n;
+const RESERVED = Uint8Array.of(0, 0xff, 0xff, 0x2f, 0xff, 0xff, 0xff, 0xff);
 
 export function requireAttributes(body: QuoteBody): void {
   if (body.kind === "sgx") {
@@ -24,19 +24,14 @@ export function requireAttributes(body: QuoteBody): void {
   requireTdAttributes(body.tdAttributes);
 }
 
-function requireTdAttributes(bytes: Uint8Array): void {
-  const attributes = bytes.reduceRight((value, byte) => (value << 8n) | BigInt(byte), 0n);
-  if ((attributes & RESERVED_TUD) !== 0n) throw reserved();
-  if ((attributes & DEBUG) !== 0n) throw new KmsError("unproven.debug", "Debug mode is enabled");
-  if ((attributes & RESERVED) !== 0n) throw reserved();
-  if ((attributes & SEPT_VE_DISABLE) === 0n) throw new KmsError("unproven.td-attributes", "SEPT_VE_DISABLE is not enabled");
+function requireTdAttributes(attributes: Uint8Array): void {
+  const [tud = RESERVED_TUD, , , sept = 0] = attributes;
+  if ((tud & RESERVED_TUD) !== 0) throw reserved();
+  if ((tud & DEBUG) !== 0) throw new KmsError("unproven.debug", "Debug mode is enabled");
+  if (attributes.some((byte, index) => (byte & (RESERVED[index] ?? 0xff)) !== 0)) throw reserved();
+  if ((sept & SEPT_VE_DISABLE) === 0) throw new KmsError("unproven.td-attributes", "SEPT_VE_DISABLE is not enabled");
 }
 
 function reserved(): KmsError {
   return new KmsError("unproven.td-attributes", "Reserved bits in TD attributes are set");
-}
-
-/** A mask of the bits `from` to `to`, both included. */
-function bits(from: number, to: number): bigint {
-  return ((1n << BigInt(to - from + 1)) - 1n) << BigInt(from);
 }

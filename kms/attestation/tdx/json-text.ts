@@ -4,6 +4,23 @@ import { KmsError } from "../../errors.ts";
 const MAX_DEPTH = 32;
 const MAX_SAFE_DIGITS = 15;
 
+const CHAR = {
+  quote: 0x22,
+  comma: 0x2c,
+  colon: 0x3a,
+  openBracket: 0x5b,
+  backslash: 0x5c,
+  closeBracket: 0x5d,
+  f: 0x66,
+  n: 0x6e,
+  t: 0x74,
+  openBrace: 0x7b,
+  closeBrace: 0x7d,
+} as const;
+
+/** The second group is fraction and exponent. */
+const number = /-?(?:0|[1-9][0-9]*)((?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)/y;
+
 /** The value of a JSON text. Objects come without prototype, so that no member name is special. */
 export function parseJson(text: string, what: string): unknown {
   const reader = new JsonReader(text, what);
@@ -34,45 +51,46 @@ class JsonReader {
   value(depth: number): unknown {
     if (depth > MAX_DEPTH) throw this.#refuse(`nested deeper than ${MAX_DEPTH}`);
     const first = this.#peek();
-    if (first === "{") return this.object(depth);
-    if (first === "[") return this.#array(depth);
-    if (first === '"') return this.#string();
-    if (first === "t") return this.#word("true", true);
-    if (first === "f") return this.#word("false", false);
-    if (first === "n") return this.#word("null", null);
+    if (first === CHAR.quote) return this.#string();
+    if (first === CHAR.openBrace) return this.object(depth);
+    if (first === CHAR.openBracket) return this.#array(depth);
+    if (first === CHAR.t) return this.#word("true", true);
+    if (first === CHAR.f) return this.#word("false", false);
+    if (first === CHAR.n) return this.#word("null", null);
     return this.#number();
   }
 
   object(depth: number, onMember?: (name: string, start: number, end: number) => void): Record<string, unknown> {
     const members: Record<string, unknown> = Object.create(null);
-    this.#expect("{");
-    if (this.#skip("}")) return members;
+    this.#expect(CHAR.openBrace);
+    if (this.#skip(CHAR.closeBrace)) return members;
     do {
-      if (this.#peek() !== '"') throw this.#refuse("need a member name");
+      if (this.#peek() !== CHAR.quote) throw this.#refuse("need a member name");
       const name = this.#string();
       // a second value for one name is a second reading of a signed text
       if (name in members) throw this.#refuse("a member is repeated");
-      this.#expect(":");
+      this.#expect(CHAR.colon);
       this.#peek();
       const start = this.#at;
       members[name] = this.value(depth + 1);
       onMember?.(name, start, this.#at);
-    } while (this.#skip(","));
-    this.#expect("}");
+    } while (this.#skip(CHAR.comma));
+    this.#expect(CHAR.closeBrace);
     return members;
   }
 
   end(): void {
-    if (this.#peek() !== "") throw this.#refuse("text after the value");
+    this.#peek();
+    if (this.#at !== this.#text.length) throw this.#refuse("text after the value");
   }
 
   #array(depth: number): unknown[] {
     const items: unknown[] = [];
-    this.#expect("[");
-    if (this.#skip("]")) return items;
+    this.#expect(CHAR.openBracket);
+    if (this.#skip(CHAR.closeBracket)) return items;
     do items.push(this.value(depth + 1));
-    while (this.#skip(","));
-    this.#expect("]");
+    while (this.#skip(CHAR.comma));
+    this.#expect(CHAR.closeBracket);
     return items;
   }
 
@@ -81,11 +99,11 @@ class JsonReader {
     let escaped = false;
     for (this.#at += 1; this.#at < this.#text.length; this.#at += 1) {
       const unit = this.#text.charCodeAt(this.#at);
-      if (unit === 0x22) {
+      if (unit === CHAR.quote) {
         this.#at += 1;
         return escaped ? this.#unescape(start) : this.#text.slice(start + 1, this.#at - 1);
       }
-      if (unit === 0x5c) {
+      if (unit === CHAR.backslash) {
         escaped = true;
         this.#at += 1;
       } else if (unit < 0x20) throw this.#refuse("control character in a string");
@@ -103,13 +121,12 @@ class JsonReader {
 
   /** No member that is read is a fraction or beyond 15 digits: such a literal becomes NaN, which no schema takes. */
   #number(): number {
-    const pattern = /-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?/y;
-    pattern.lastIndex = this.#at;
-    const match = pattern.exec(this.#text);
+    number.lastIndex = this.#at;
+    const match = number.exec(this.#text);
     if (match === null) throw this.#refuse("need a value");
-    this.#at = pattern.lastIndex;
-    const [literal, fraction, exponent] = match;
-    return fraction || exponent || literal.length > MAX_SAFE_DIGITS ? Number.NaN : Number(literal);
+    this.#at = number.lastIndex;
+    const [literal, rest] = match;
+    return rest !== "" || literal.length > MAX_SAFE_DIGITS ? Number.NaN : Number(literal);
   }
 
   #word<T>(word: string, value: T): T {
@@ -118,20 +135,24 @@ class JsonReader {
     return value;
   }
 
-  /** The next character that is not white space, without taking it; empty at the end. */
-  #peek(): string {
-    while (" \t\n\r".includes(this.#text.charAt(this.#at)) && this.#at < this.#text.length) this.#at += 1;
-    return this.#text.charAt(this.#at);
+  /** The next character that is not white space, without taking it; NaN at the end. */
+  #peek(): number {
+    let unit = this.#text.charCodeAt(this.#at);
+    while (unit === 0x20 || unit === 0x09 || unit === 0x0a || unit === 0x0d) {
+      this.#at += 1;
+      unit = this.#text.charCodeAt(this.#at);
+    }
+    return unit;
   }
 
-  #skip(character: string): boolean {
+  #skip(character: number): boolean {
     if (this.#peek() !== character) return false;
     this.#at += 1;
     return true;
   }
 
-  #expect(character: string): void {
-    if (!this.#skip(character)) throw this.#refuse(`need ${character}`);
+  #expect(character: number): void {
+    if (!this.#skip(character)) throw this.#refuse(`need ${String.fromCharCode(character)}`);
   }
 
   #refuse(detail: string): KmsError {

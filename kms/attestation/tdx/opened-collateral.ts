@@ -10,29 +10,40 @@ export interface Opened {
 }
 
 interface Kept extends Opened {
-  /** Seconds since 1970 at which its first part ends. */
-  readonly endsAt: number;
+  readonly collateral: Collateral;
 }
 
-/** Belongs to one verifier. An entry lives as long as the collateral value itself, so what a store replaced is forgotten with it. */
+/** Belongs to one verifier. An entry lives as long as the list it was made with, so what a store replaced is forgotten with it. */
 export class OpenedCollateral {
-  readonly #kept = new WeakMap<Collateral, Kept>();
+  /** By the PCK list's own bytes: copies of one collateral, each with the chain of another machine, share them. */
+  readonly #kept = new WeakMap<Uint8Array, Kept>();
 
   /** Only for the same anchor and a time that is not before the last one and not at an end: then every check has the same outcome. */
   recall(collateral: Collateral, anchor: TrustAnchor, now: Date): Opened | undefined {
-    const found = this.#kept.get(collateral);
-    if (found === undefined) return undefined;
+    const found = this.#kept.get(collateral.pckCrl);
+    if (found === undefined || !isSame(found.collateral, collateral)) return undefined;
     const at = Math.floor(now.getTime() / 1000);
-    if (found.chains.anchor !== anchor || at < found.chains.at || at >= found.endsAt) {
-      this.#kept.delete(collateral);
-      return undefined;
-    }
+    const stands = found.chains.anchor === anchor && at >= found.chains.at && at < found.signed.nextUpdate;
+    if (!stands) return undefined;
     const opened = { chains: found.chains.later(at), signed: found.signed };
-    this.#kept.set(collateral, { ...opened, endsAt: found.endsAt });
+    this.keep(collateral, opened);
     return opened;
   }
 
-  keep(collateral: Collateral, { chains, signed }: Opened): void {
-    this.#kept.set(collateral, { chains, signed, endsAt: Math.min(chains.endsAt, signed.nextUpdate) });
+  keep(collateral: Collateral, opened: Opened): void {
+    this.#kept.set(collateral.pckCrl, { collateral, ...opened });
   }
+}
+
+/** Apart from the chain of a machine, which is verified for each quote. Bytes count as the same only if they are the same object. */
+function isSame(a: Collateral, b: Collateral): boolean {
+  return (
+    a.rootCaCrl === b.rootCaCrl &&
+    a.tcbInfo === b.tcbInfo &&
+    a.tcbInfoSignature === b.tcbInfoSignature &&
+    a.tcbInfoIssuerChain === b.tcbInfoIssuerChain &&
+    a.qeIdentity === b.qeIdentity &&
+    a.qeIdentitySignature === b.qeIdentitySignature &&
+    a.qeIdentityIssuerChain === b.qeIdentityIssuerChain
+  );
 }

@@ -9,34 +9,38 @@ export const MAX_PEM_CHARACTERS = 128 * 1024;
 const BEGIN = "-----BEGIN CERTIFICATE-----";
 const END = "-----END CERTIFICATE-----";
 
-/** DER of every certificate of a PEM text, in order. */
-export function derListFromPem(pem: string): Uint8Array[] {
+/** Base64 of every certificate of a PEM text, in order and without line ends; not decoded yet. */
+export function certificateTexts(pem: string): string[] {
   if (pem.length > MAX_PEM_CHARACTERS) throw refuse(`at most ${MAX_PEM_CHARACTERS} characters, have ${pem.length}`);
   const blocks = pem.split(BEGIN).slice(1);
   if (blocks.length > MAX_CHAIN_CERTIFICATES) {
     throw refuse(`at most ${MAX_CHAIN_CERTIFICATES} certificates, have ${blocks.length}`);
   }
-  return blocks.map(blockToDer);
+  return blocks.map(textOfBlock);
+}
+
+/** DER from base64 that has no line ends and no second spelling. */
+export function derFromBase64(base64: string): Uint8Array {
+  const bytes = Buffer.from(base64, "base64");
+  if (bytes.length === 0 || bytes.toString("base64") !== base64) throw refuse("a certificate block is not base64");
+  return new Uint8Array(bytes);
 }
 
 /** The one certificate of a DER or PEM file; nothing but white space may follow. */
 export function derFromPem(bytes: Uint8Array): Uint8Array {
   if (bytes[0] === 0x30) return bytes;
   const text = fromUtf8(bytes, "certificate", "malformed.certificate").trim();
-  const [der, ...more] = derListFromPem(text);
-  if (der === undefined) throw refuse("neither DER nor PEM");
+  const [base64, ...more] = certificateTexts(text);
+  if (base64 === undefined) throw refuse("neither DER nor PEM");
   if (more.length > 0) throw refuse("need one certificate, have more");
   if (!text.endsWith(END)) throw refuse("text after the certificate");
-  return der;
+  return derFromBase64(base64);
 }
 
-function blockToDer(block: string): Uint8Array {
+function textOfBlock(block: string): string {
   const end = block.indexOf(END);
   if (end < 0) throw refuse("a certificate block does not end");
-  const base64 = block.slice(0, end).replace(/[\r\n\t ]/g, "");
-  const bytes = Buffer.from(base64, "base64");
-  if (bytes.length === 0 || bytes.toString("base64") !== base64) throw refuse("a certificate block is not base64");
-  return new Uint8Array(bytes);
+  return block.slice(0, end).replace(/[\r\n\t ]+/g, "");
 }
 
 function refuse(detail: string): KmsError {

@@ -4,7 +4,7 @@ import { equal } from "../../bytes.ts";
 import { KmsError } from "../../errors.ts";
 import type { EnclaveReport } from "./report.ts";
 import { decodeSigned, hexBytes, levels, parseDate, u8, u16, u32 } from "./signed-json.ts";
-import type { Tcb } from "./tcb-status.ts";
+import { type Tcb, tcbOf } from "./tcb-status.ts";
 
 const qeIdentitySchema = z.object({
   id: z.string(),
@@ -64,7 +64,7 @@ function levelOf(isvSvn: number, { tcbLevels }: QeIdentity): Tcb {
     const minimum = Math.min(...tcbLevels.map(({ tcb }) => tcb.isvsvn));
     throw refuse(`QE ISVSVN ${isvSvn} is below minimum required ${minimum} from QE Identity`);
   }
-  return { status: level.tcbStatus, advisoryIds: level.advisoryIDs };
+  return tcbOf(level);
 }
 
 function littleEndian(bytes: Uint8Array): number {

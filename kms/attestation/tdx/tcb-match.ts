@@ -1,12 +1,10 @@
-/** Matching a platform and its TDX module against the levels of the TCB info. */
+/** The judgement of the TCB info on a platform and its TDX module. */
 import { equal } from "../../bytes.ts";
 import { type Code, KmsError } from "../../errors.ts";
 import type { PlatformIdentity } from "./pck.ts";
 import type { TdReport10, TdReport15 } from "./report.ts";
-import type { TcbInfo, TcbLevel, TdxModuleExpectation } from "./tcb-info.ts";
-import type { Tcb } from "./tcb-status.ts";
-
-const COMPONENTS = 16;
+import { COMPONENTS, type TcbInfo, type TcbLevel, type TdxModuleExpectation } from "./tcb-info.ts";
+import { type Tcb, tcbOf } from "./tcb-status.ts";
 
 export type TdReport = TdReport10 | TdReport15;
 
@@ -15,32 +13,15 @@ export interface TdxModuleTcb extends Tcb {
   readonly id: string;
 }
 
-/** The first level, from the highest down, that the platform reaches in every component; the JSON order does not count. */
-export function matchTcbLevel(info: TcbInfo, platform: PlatformIdentity, td: TdReport | undefined): TcbLevel {
-  const sorted = info.tcbLevels.toSorted((a, b) => compareLevels(a, b, td !== undefined));
-  const level = sorted.find((candidate) => reaches(platform, td, candidate));
+/** The first level, from the highest down, that the platform reaches in every component; `teeTcbSvn` is missing for SGX. */
+export function matchTcbLevel(info: TcbInfo, { cpuSvn, pceSvn }: PlatformIdentity, teeTcbSvn?: Uint8Array): TcbLevel {
+  const level = info.tcbLevels.find(({ tcb }) => {
+    if (pceSvn < tcb.pcesvn || !covers(cpuSvn, tcb.sgxtcbcomponents, "SGX")) return false;
+    // all sixteen, as the reference does; Intel's rule skips the first two when the module has an identity of its own
+    return teeTcbSvn === undefined || covers(teeTcbSvn, tcb.tdxtcbcomponents, "TDX");
+  });
   if (level === undefined) throw refuse("unproven.tcb-level", "No matching TCB level found");
   return level;
-}
-
-function compareLevels({ tcb: a }: TcbLevel, { tcb: b }: TcbLevel, isTdx: boolean): number {
-  const sgx = compareDescending(a.sgxtcbcomponents, b.sgxtcbcomponents);
-  if (sgx !== 0) return sgx;
-  if (a.pcesvn !== b.pcesvn) return b.pcesvn - a.pcesvn;
-  return isTdx ? compareDescending(a.tdxtcbcomponents, b.tdxtcbcomponents) : 0;
-}
-
-function compareDescending(a: readonly number[], b: readonly number[]): number {
-  const index = a.findIndex((svn, position) => svn !== b[position]);
-  if (index < 0) return b.length - a.length;
-  return (b[index] ?? -1) - (a[index] ?? -1);
-}
-
-function reaches(platform: PlatformIdentity, td: TdReport | undefined, { tcb }: TcbLevel): boolean {
-  if (platform.pceSvn < tcb.pcesvn) return false;
-  if (!covers(platform.cpuSvn, tcb.sgxtcbcomponents, "SGX")) return false;
-  // all sixteen, as the reference does; Intel's rule skips the first two when the module has an identity of its own
-  return td === undefined || covers(td.teeTcbSvn, tcb.tdxtcbcomponents, "TDX");
 }
 
 function covers(svns: Uint8Array, required: readonly number[], kind: "SGX" | "TDX"): boolean {
@@ -51,11 +32,11 @@ function covers(svns: Uint8Array, required: readonly number[], kind: "SGX" | "TD
   return required.every((svn, index) => (svns[index] ?? -1) >= svn);
 }
 
-/** Signer and attributes of the TDX module, and its own level when the TCB info lists identities. */
-export function matchTdxModule(info: TcbInfo, td: TdReport): TdxModuleTcb | undefined {
+/** Signer and attributes of the TDX module, and its own level when the TCB info lists identities; the SVNs are of the module as it was loaded or is now. */
+export function matchTdxModule(info: TcbInfo, td: TdReport, teeTcbSvn: Uint8Array): TdxModuleTcb | undefined {
   const { tdxModule, tdxModuleIdentities } = info;
   if (tdxModule === undefined) throw refuse("unproven.tdx-module", "TDX module is missing in the TCB info");
-  const [isvSvn = 0, version = 0] = td.teeTcbSvn;
+  const [isvSvn = 0, version = 0] = teeTcbSvn;
   if (version === 0 || tdxModuleIdentities.length === 0) {
     requireModule(td, tdxModule);
     return undefined;
@@ -66,18 +47,20 @@ export function matchTdxModule(info: TcbInfo, td: TdReport): TdxModuleTcb | unde
   requireModule(td, identity);
   const level = identity.tcbLevels.find(({ tcb }) => tcb.isvsvn <= isvSvn);
   if (level === undefined) throw refuse("unproven.tdx-module", `TDX module ISVSVN ${isvSvn} matches no level of ${id}`);
-  return { id, status: level.tcbStatus, advisoryIds: level.advisoryIDs };
+  return { id, ...tcbOf(level) };
 }
 
 function requireModule({ mrSignerSeam, seamAttributes }: TdReport, expected: TdxModuleExpectation): void {
   if (!equal(mrSignerSeam, expected.mrsigner)) throw refuse("unproven.tdx-module", "TDX module MRSIGNER mismatch");
-  seamAttributes.forEach((actual, index) => {
-    const mask = expected.attributesMask[index] ?? 0;
-    // bits outside the mask are nobody's to set: stricter than Intel's verifier, as the reference is
-    if ((actual & mask) !== ((expected.attributes[index] ?? 0) & mask) || (actual & ~mask) !== 0) {
-      throw refuse("unproven.tdx-module", "TDX module attributes mismatch");
-    }
-  });
+  // bits outside the mask are nobody's to set: stricter than Intel's verifier, as the reference is
+  const fits = seamAttributes.every(
+    (actual, index) => actual === masked(expected.attributes[index], expected.attributesMask[index]),
+  );
+  if (!fits) throw refuse("unproven.tdx-module", "TDX module attributes mismatch");
+}
+
+function masked(expected = 0, mask = 0): number {
+  return expected & mask;
 }
 
 function refuse(code: Code, detail: string): KmsError {

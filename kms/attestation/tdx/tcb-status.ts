@@ -18,6 +18,11 @@ export interface Tcb {
   readonly advisoryIds: readonly string[];
 }
 
+/** The judgement of a level, spelled as Intel does. */
+export function tcbOf(level: { readonly tcbStatus: TcbStatus; readonly advisoryIDs: readonly string[] }): Tcb {
+  return { status: level.tcbStatus, advisoryIds: level.advisoryIDs };
+}
+
 /** The worse status; advisories of both, those of the first in front, each once. */
 export function mergeTcb(first: Tcb, second: Tcb): Tcb {
   const worse = tcbStatuses.indexOf(second.status) > tcbStatuses.indexOf(first.status) ? second : first;

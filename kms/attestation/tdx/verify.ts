@@ -7,12 +7,12 @@ import { type ChainVerifier, openChains } from "./chain-verifier.ts";
 import type { Collateral } from "./collateral.ts";
 import type { OpenedCollateral } from "./opened-collateral.ts";
 import { isSignedRaw, keyFromPoint } from "./p256.ts";
-import { isPckCertificate, type PlatformIdentity, parsePlatformIdentity } from "./pck.ts";
+import { isPckCertificate, type PlatformIdentity } from "./pck.ts";
 import { parseQeIdentity, type QeIdentity, verifyQeIdentity } from "./qe-identity.ts";
 import { type Quote, TEE_TYPE_SGX, TEE_TYPE_TDX } from "./quote.ts";
 import { parseTcbInfo, type TcbInfo } from "./tcb-info.ts";
 import { matchTcbLevel, matchTdxModule, type TdReport, type TdxModuleTcb } from "./tcb-match.ts";
-import { mergeTcb, type Tcb, type TcbStatus } from "./tcb-status.ts";
+import { mergeTcb, type Tcb, type TcbStatus, tcbOf } from "./tcb-status.ts";
 import type { TrustAnchor } from "./trust-anchor.ts";
 import type { Certificate } from "./x509.ts";
 
@@ -65,8 +65,7 @@ export function verifyQuote({ quote, collateral, anchor, now }: VerificationInpu
   if (known === undefined) memory?.keep(collateral, { chains, signed });
   const { tcbInfo, qeIdentity, nextUpdate } = signed;
   requireQeIdentityKind(quote, qeIdentity); // 12
-  const pck = chains.leafOf(pckChainOf(quote, collateral)); // 13, 14
-  const platform = parsePlatformIdentity(pck); // 14
+  const { leaf: pck, platform, endsAt } = chains.pckOf(pckChainOf(quote, collateral)); // 13, 14
   requireQeReport(quote, pck); // 15–17
   const qeStatus = verifyQeIdentity(quote.qe.report, qeIdentity); // 18
   requireQuoteSignature(quote); // 19
@@ -76,8 +75,8 @@ export function verifyQuote({ quote, collateral, anchor, now }: VerificationInpu
   const merged = mergeTcb(platformStatus, qeStatus);
   if (merged.status === "Revoked") throw refuse("unproven.tcb-revoked", "TCB status is invalid: Revoked"); // 23
   requireAttributes(quote.body); // 24
-  const endsAt = Math.min(nextUpdate, chains.endsAt);
-  return { ...platform, quote, ...merged, qeStatus, platformStatus, tdxModule, endsAt } as VerifiedQuote;
+  const parts = { ...platform, quote, ...merged, qeStatus, platformStatus, tdxModule };
+  return { ...parts, endsAt: Math.min(nextUpdate, endsAt) } as VerifiedQuote;
 }
 
 /** Everything about the collateral and its fitness for the platform of a quote, for a store that keeps nothing unverified. */
@@ -85,7 +84,7 @@ export function verifyCollateralFor({ quote, collateral, anchor, now }: Verifica
   const chains = openChains(collateral, anchor, now); // 0, 0a
   const verified = verifySignedCollateral(collateral, chains); // 6–11
   requireQeIdentityKind(quote, verified.qeIdentity); // 12
-  const platform = parsePlatformIdentity(chains.leafOf(pckChainOf(quote, collateral))); // 13, 14
+  const { platform } = chains.pckOf(pckChainOf(quote, collateral)); // 13, 14
   requireSamePlatform(platform, verified.tcbInfo); // 20
   requireTcbInfoKind(quote, verified.tcbInfo); // 21
   return verified;
@@ -116,7 +115,8 @@ function requireHeader(quote: Quote): void {
 function verifySignedCollateral(collateral: Collateral, chains: ChainVerifier): VerifiedCollateral {
   const tcbInfo = verifySignedTcbInfo(collateral, chains);
   const qeIdentity = verifySignedQeIdentity(collateral, chains);
-  const nextUpdate = Math.min(tcbInfo.nextUpdate, qeIdentity.nextUpdate, chains.lists.nextUpdate);
+  const signers = [collateral.tcbInfoIssuerChain, collateral.qeIdentityIssuerChain].map((pem) => chains.chainOf(pem).endsAt);
+  const nextUpdate = Math.min(tcbInfo.nextUpdate, qeIdentity.nextUpdate, chains.endsAt, ...signers);
   return { tcbInfo, qeIdentity, nextUpdate } as VerifiedCollateral;
 }
 
@@ -213,20 +213,25 @@ function judgePlatform(
   tcbInfo: TcbInfo,
 ): Pick<VerifiedQuote, "platformStatus" | "tdxModule"> {
   const td = tdReportOf(quote);
-  const level = matchTcbLevel(tcbInfo, platform, td);
-  const own: Tcb = { status: level.tcbStatus, advisoryIds: level.advisoryIDs };
-  const tdxModule = td && matchTdxModule(tcbInfo, td);
-  return { platformStatus: tdxModule ? mergeTcb(own, tdxModule) : own, tdxModule };
+  if (td === undefined) return { platformStatus: tcbOf(matchTcbLevel(tcbInfo, platform)), tdxModule: undefined };
+  const judge = (teeTcbSvn: Uint8Array) => {
+    const own = tcbOf(matchTcbLevel(tcbInfo, platform, teeTcbSvn));
+    const tdxModule = matchTdxModule(tcbInfo, td, teeTcbSvn);
+    return { platformStatus: tdxModule ? mergeTcb(own, tdxModule) : own, tdxModule };
+  };
+  const started = judge(td.teeTcbSvn);
+  if (td.kind === "td10") return started;
+  // stricter than the reference, which ignores it: a module that was replaced under a running TD is judged as well as the one that started it
+  const { platformStatus } = judge(td.teeTcbSvn2);
+  return { ...started, platformStatus: mergeTcb(started.platformStatus, platformStatus) };
 }
 
 /** The TD report of a TDX quote. A version 5 quote can say TDX and carry an enclave report, which no TCB level judges. */
 function tdReportOf({ teeType, body }: Quote): TdReport | undefined {
-  if (teeType === TEE_TYPE_TDX) {
-    if (body.kind === "sgx") throw refuse("unproven.tcb-level", "TDX quote without TD report");
-    return body;
+  if ((teeType === TEE_TYPE_TDX) !== (body.kind !== "sgx")) {
+    throw refuse("unproven.tcb-level", `TEE type ${teeType} does not go with a report of kind ${body.kind}`);
   }
-  if (body.kind !== "sgx") throw refuse("unproven.tcb-level", "SGX quote with a TD report");
-  return undefined;
+  return body.kind === "sgx" ? undefined : body;
 }
 
 function refuse(code: Code, message: string): KmsError {

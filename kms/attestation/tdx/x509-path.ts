@@ -1,10 +1,11 @@
 /** Certificate paths to the trust anchor: issuance first, then revocation from the anchor down. */
 import { equal } from "../../bytes.ts";
 import { KmsError } from "../../errors.ts";
-import { derListFromPem } from "./pem.ts";
+import { KnownIssuers } from "./known-issuers.ts";
+import { certificateTexts, derFromBase64 } from "./pem.ts";
 import type { RevocationLists } from "./revocation.ts";
 import type { TrustAnchor } from "./trust-anchor.ts";
-import { type Certificate, isIssuedBy, parseCertificate } from "./x509.ts";
+import { type Certificate, parseCertificate } from "./x509.ts";
 
 const MAX_INTERMEDIATES = 6;
 /** Candidates tried in one search; certificates that issue each other in circles end here. */
@@ -19,11 +20,14 @@ export interface PathSettings {
   readonly anchor: TrustAnchor;
   /** Whole seconds since 1970. */
   readonly at: number;
+  /** Of this anchor; none are known without it. */
+  readonly issuers?: KnownIssuers;
 }
 
 /** Certificates of a PEM text, leaf first, parsed but not verified. */
-export function parseChain(pem: string): CertificatePath {
-  const [leaf, ...others] = derListFromPem(pem).map(parseCertificate);
+export function parseChain(pem: string, issuers?: KnownIssuers): CertificatePath {
+  const read = (base64: string) => issuers?.find(base64) ?? parseCertificate(derFromBase64(base64));
+  const [leaf, ...others] = certificateTexts(pem).map(read);
   if (leaf === undefined) throw new KmsError("malformed.certificate", "certificate chain: no certificate");
   return [leaf, ...others];
 }
@@ -33,7 +37,8 @@ export function verifyPath([leaf, ...pool]: CertificatePath, settings: PathSetti
   if (leaf.isCa) throw refuse("CaUsedAsEndEntity, the leaf is a CA");
   const problem = usageProblem(leaf, settings.at);
   if (problem !== undefined) throw refuse(problem);
-  const search: Search = { ...settings, pool, tried: 0, failure: undefined };
+  const issuers = settings.issuers ?? new KnownIssuers(settings.anchor.certificate);
+  const search: Search = { ...settings, issuers, pool, tried: 0, failure: undefined };
   const path = extend([leaf], search);
   if (path === undefined) throw refuse(search.failure ?? "UnknownIssuer, no path to the trust anchor");
   return path;
@@ -49,6 +54,7 @@ export function verifyUnrevoked(path: CertificatePath, anchor: TrustAnchor, list
 }
 
 interface Search extends PathSettings {
+  readonly issuers: KnownIssuers;
   readonly pool: readonly Certificate[];
   tried: number;
   failure: string | undefined;
@@ -58,14 +64,14 @@ function extend(path: CertificatePath, search: Search): CertificatePath | undefi
   const last = path.at(-1) ?? path[0];
   const anchor = search.anchor.certificate;
   if (equal(last.issuer, anchor.subject)) {
-    if (isIssuedBy(last, anchor.publicKey)) return path;
+    if (search.issuers.isIssuedBy(last, anchor)) return path;
     search.failure ??= "InvalidSignatureForPublicKey, not signed by the trust anchor";
   }
   for (const candidate of search.pool) {
     if (path.includes(candidate) || !equal(candidate.subject, last.issuer)) continue;
     search.tried += 1;
     if (search.tried > MAX_CANDIDATES_TRIED) throw refuse(`MaximumPathBuildCallsExceeded, ${MAX_CANDIDATES_TRIED} candidates`);
-    const problem = issuerProblem(candidate, path, search.at);
+    const problem = issuerProblem(candidate, path, search);
     if (problem === undefined) {
       const found = extend([...path, candidate], search);
       if (found !== undefined) return found;
@@ -76,7 +82,7 @@ function extend(path: CertificatePath, search: Search): CertificatePath | undefi
 }
 
 /** Why a certificate cannot stand above a path; cheap rules before the signature. */
-function issuerProblem(candidate: Certificate, path: CertificatePath, at: number): string | undefined {
+function issuerProblem(candidate: Certificate, path: CertificatePath, { at, issuers }: Search): string | undefined {
   if (path.length > MAX_INTERMEDIATES) return `MaximumPathDepthExceeded, more than ${MAX_INTERMEDIATES} intermediates`;
   if (!candidate.isCa) return "EndEntityUsedAsCa";
   if ((candidate.pathLength ?? MAX_INTERMEDIATES) < path.length - 1) return "PathLenConstraintViolated";
@@ -85,7 +91,7 @@ function issuerProblem(candidate: Certificate, path: CertificatePath, at: number
   const problem = usageProblem(candidate, at);
   if (problem !== undefined) return problem;
   const below = path.at(-1) ?? path[0];
-  return isIssuedBy(below, candidate.publicKey) ? undefined : "InvalidSignatureForPublicKey";
+  return issuers.isIssuedBy(below, candidate) ? undefined : "InvalidSignatureForPublicKey";
 }
 
 function usageProblem({ notBefore, notAfter, extendedKeyUsage }: Certificate, at: number): string | undefined {
