@@ -14,7 +14,13 @@ const duration = z
 const port = z.int().min(0).max(65_535);
 const path = z.string().min(1);
 const httpUrl = z.url({ protocol: /^https?$/, error: "need an http or https URL" });
+/** A template: as it stands it need not be a URL. */
+const imageUrl = z.string().refine((text) => isHttpUrl(text.replaceAll("{OS_IMAGE_HASH}", "00")), "need an http or https URL");
 const optionalUrl = z.union([httpUrl, z.literal("")]).optional();
+
+function isHttpUrl(text: string): boolean {
+  return /^https?:/i.test(text) && URL.canParse(text);
+}
 
 function table<Shape extends z.core.$ZodLooseShape>(shape: Shape) {
   return z.strictObject(shape).prefault({} as never); // every key has a default or is optional, so the empty table fits
@@ -76,8 +82,9 @@ export const configSchema = table({
     image: table({
       verify: z.boolean().default(true),
       cache_dir: path.default("/usr/share/dstack/images"),
-      download_url: z.string().default("http://localhost:8000/{OS_IMAGE_HASH}.tar.gz"),
+      download_url: imageUrl.default("http://localhost:8000/{OS_IMAGE_HASH}.tar.gz"),
       download_timeout: duration.prefault("2m"),
+      acpi_data: path.optional(),
     }),
     admin,
     metrics: table({ enabled: z.boolean().default(true) }),

@@ -39,6 +39,10 @@ export interface Settings {
     readonly cacheDir: string;
     readonly downloadUrl: string;
     readonly downloadTimeoutMs: number | undefined;
+    /** File of ACPI digests of known machines; without an entry there the program is asked. */
+    readonly acpiDataFile: string | undefined;
+    /** Where programs are looked for. */
+    readonly programPath: string;
   };
   readonly metrics: boolean;
   readonly auth: AuthSettings;
@@ -131,6 +135,10 @@ function weakened({ core }: Config, env: Environment): string[] {
     [core.auth_api.type === "dev", "core.auth_api.type = dev: every caller gets keys"],
     [!core.enforce_self_authorization, "core.enforce_self_authorization = false: the policy is not asked about this KMS itself"],
     [!core.image.verify, "core.image.verify = false: OS images are not measured"],
+    [
+      core.image.verify && !core.image.download_url.includes("{OS_IMAGE_HASH}"),
+      "core.image.download_url: has no {OS_IMAGE_HASH}: only one image can be downloaded",
+    ],
     [!core.attest_rpc_cert, "core.attest_rpc_cert = false: the server certificate carries no evidence"],
     [anchors.includes("tdx"), "core.attestation.root_ca.tdx: evidence is trusted under another root than Intel's"],
     ...adminWeaknesses(core.admin, env),
@@ -167,6 +175,8 @@ function toSettings({ rpc, core }: Config, cwd: string, env: Environment): Setti
       cacheDir: file(core.image.cache_dir),
       downloadUrl: core.image.download_url,
       downloadTimeoutMs: core.image.download_timeout,
+      acpiDataFile: core.image.acpi_data === undefined ? undefined : file(core.image.acpi_data),
+      programPath: env["PATH"] ?? "",
     },
     metrics: core.metrics.enabled,
     auth: authSettings(core.auth_api),

@@ -66,7 +66,6 @@ export const codes = {
   "unproven.event-order": "the events of the boot are not in the order in which a guest writes them",
   "unproven.app-id": "the evidence names no 20-byte app id",
   "unproven.os-image": "the measurements are not those of the claimed OS image",
-  "unproven.os-image-legacy": "legacy OS image verification is not available in this release",
   "unproven.key-provider": "the key provider is not the one that the boot mode needs",
   "unproven.platform-unsupported": "evidence of this platform is not supported by this release",
   "unproven.server-identity": "the server is not the KMS it should be",
@@ -95,6 +94,7 @@ export const codes = {
   // something we depend on does not answer
   "unavailable.webhook": "the authorization webhook gives no usable answer",
   "unavailable.collateral": "collateral cannot be fetched",
+  "unavailable.collateral-store": "another process writes to the collateral folder",
   "unavailable.os-image": "the OS image cannot be downloaded",
   "unavailable.acpi-tables": "no source of the ACPI digests of this machine is at hand",
   "unavailable.guest-agent": "the guest agent gives no usable answer",
@@ -107,6 +107,7 @@ export const codes = {
 
   // ours to mend, or the operator's
   "fault.key-store": "the certificate folder is not in a usable state",
+  "fault.collateral-store": "the collateral folder is not in a usable state",
   "fault.start": "the process cannot start",
   "fault.upgrade": "the upgrade changed more than the implementation",
   "fault.internal": "unexpected error",

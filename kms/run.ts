@@ -87,7 +87,7 @@ async function loadKeys({ services, log }: Run): Promise<StoredKeySet> {
 
 async function serveMain({ services, log, version, serving }: Run, keys: StoredKeySet): Promise<Listener> {
   const { rpc } = services.settings;
-  const metrics = services.settings.metrics ? createMetrics() : undefined;
+  const metrics = services.settings.metrics ? createMetrics({ downloads: services.downloadCounts }) : undefined;
   const app = createServiceApp({
     prefix: "KMS.",
     rpcs: serviceRpcs(services, keys, log),

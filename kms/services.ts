@@ -2,7 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { createAuthClient } from "../auth-eth/api.ts";
-import { measureOsImage } from "./attestation/image/os-image.ts";
+import type { DownloadCounts } from "./attestation/image/cache-images.ts";
 import { createStands } from "./attestation/standing.ts";
 import { createCollateralStore } from "./attestation/tdx/collateral-store.ts";
 import { intelSgxRootCa, loadTrustAnchor, type TrustAnchor } from "./attestation/tdx/trust-anchor.ts";
@@ -15,6 +15,7 @@ import { KmsError } from "./errors.ts";
 import type { Random } from "./keys/root-keys.ts";
 import { type Disk, systemDisk } from "./keys/store-disk.ts";
 import { type Authenticate, createKnownCallers } from "./known-callers.ts";
+import { createOsImages } from "./os-images.ts";
 import { createOwnEvidence, type OwnEvidence } from "./own-evidence.ts";
 import { createGuestAgent, type GuestAgent } from "./ra-tls/guest-agent.ts";
 
@@ -30,6 +31,8 @@ export interface Services {
   readonly verifier: Verifier;
   readonly ownEvidence: OwnEvidence;
   readonly authority: Authority;
+  /** OS image archives that were asked for, and those that could not be had. */
+  readonly downloadCounts: () => DownloadCounts;
   readonly authenticate: Authenticate;
   /** Makes this KMS's evidence about itself anew, ahead of the request that would wait for it. */
   readonly renewSelfBoot: () => Promise<void>;
@@ -43,11 +46,12 @@ export async function createServices(settings: Settings, version: string): Promi
   const stands = createStands({ tdxRoot: anchor, isCurrent: collateral.isCurrent, now });
   const agent = createGuestAgent(settings.agentAddress);
   const ownEvidence = createOwnEvidence(agent, verifier);
+  const osImages = await createOsImages(settings.image);
   const clock = () => performance.now(); // monotonic: no host sets it back
   const self = keepSelfBoot({ attest: () => ownEvidence.appraise(""), stands: (boot) => stands(boot.evidence), clock });
   const authority = createAuthority({
     policy: createPolicy(settings, version),
-    measure: settings.image.verify ? measureOsImage : undefined,
+    measure: osImages.check,
     selfBoot: settings.enforceSelfAuthorization ? self.current : undefined,
     clock,
   });
@@ -62,6 +66,7 @@ export async function createServices(settings: Settings, version: string): Promi
     verifier,
     ownEvidence,
     authority,
+    downloadCounts: osImages.counts,
     authenticate,
     renewSelfBoot: self.renew,
   };

@@ -9,7 +9,12 @@ export interface Metrics {
   text(): string;
 }
 
-export function createMetrics(): Metrics {
+export interface MetricsSources {
+  /** OS image archives that were asked for, and those that could not be had. */
+  readonly downloads?: () => { readonly downloads: number; readonly failures: number };
+}
+
+export function createMetrics({ downloads }: MetricsSources = {}): Metrics {
   let requests = 0;
   let failures = 0;
   let handshakes = 0;
@@ -25,8 +30,16 @@ export function createMetrics(): Metrics {
     text: () =>
       counter("dstack_kms_attestation_requests_total", "Requests that need an attested caller.", requests) +
       counter("dstack_kms_attestation_failures_total", "Requests that need an attested caller and were refused.", failures) +
-      counter("keyward_kms_handshake_failures_total", "Connections that ended in the TLS handshake.", handshakes),
+      counter("keyward_kms_handshake_failures_total", "Connections that ended in the TLS handshake.", handshakes) +
+      (downloads === undefined ? "" : downloadsText(downloads())),
   };
+}
+
+function downloadsText({ downloads, failures }: { readonly downloads: number; readonly failures: number }): string {
+  return (
+    counter("keyward_kms_image_downloads_total", "OS image archives that were asked for.", downloads) +
+    counter("keyward_kms_image_download_failures_total", "OS image archives that could not be had or used.", failures)
+  );
 }
 
 function counter(name: string, help: string, value: number): string {

@@ -6,7 +6,7 @@ import { describe, expect, test } from "vitest";
 import { type AppraisedBoot, appraiseBoot } from "../../kms/attestation/appraise.ts";
 import type { TdxEvent } from "../../kms/attestation/evidence.ts";
 import { parseLiteDocument } from "../../kms/attestation/image/lite.ts";
-import { measureOsImage } from "../../kms/attestation/image/os-image.ts";
+import { createOsImageCheck } from "../../kms/attestation/image/os-image.ts";
 import { isTwoPass } from "../../kms/attestation/image/qemu-version.ts";
 import { sha384 } from "../../kms/attestation/image/registers.ts";
 import { buildTdHob, parseHobWitness } from "../../kms/attestation/image/td-hob.ts";
@@ -15,6 +15,10 @@ import { fromHex, toHex, utf8 } from "../../kms/bytes.ts";
 import { KmsError } from "../../kms/errors.ts";
 import { liteAttestation, quoteReport, verifyReal } from "../support/real-evidence.ts";
 
+/** Without a disk: legacy configurations are told apart by what they are asked for. */
+const measureOsImage = createOsImageCheck(async (_report, config) => {
+  throw new KmsError("unavailable.os-image", `asked for ${toHex(config.osImageHash)}`);
+});
 const boot = appraiseBoot(verifyReal(liteAttestation()), { vmConfig: "", mode: "runtime" });
 const material = boot.vmConfig.tdxMeasurement;
 if (material === undefined) throw new Error("the fixture has a measurement document");
@@ -151,12 +155,18 @@ describe("is refused:", () => {
     expect(() => measureOsImage(changed)).toThrow(expect.objectContaining({ code, message: expect.stringMatching(message) }));
   });
 
-  test("a legacy configuration, with a code of its own, even when it carries a document", () => {
-    const legacy = appraiseBoot(verifyReal(quoteReport()), { vmConfig: quoteReport().vmConfig, mode: "runtime" });
-    for (const one of [legacy, withConfig({ tdxAttestationVariant: "legacy" })]) {
-      expect(() => measureOsImage(one)).toThrow(expect.objectContaining({ code: "unproven.os-image-legacy" }));
-    }
+  test("another platform than TDX", () => {
+    const gcp = { ...boot, info: { ...boot.info, teeVariant: "dstack-gcp-tdx" } } as unknown as AppraisedBoot;
+    expect(() => measureOsImage(gcp)).toThrow(expect.objectContaining({ code: "unproven.platform-unsupported" }));
   });
+});
+
+test("a legacy configuration is measured from its image, even when it carries a document", async () => {
+  const legacy = appraiseBoot(verifyReal(quoteReport()), { vmConfig: quoteReport().vmConfig, mode: "runtime" });
+  for (const one of [legacy, withConfig({ tdxAttestationVariant: "legacy" })]) {
+    const message = `asked for ${toHex(one.vmConfig.osImageHash)}`;
+    await expect(measureOsImage(one)).rejects.toMatchObject({ code: "unavailable.os-image", message });
+  }
 });
 
 describe("the TD HOB", () => {

@@ -1,20 +1,24 @@
 /** The OS image check: the quoted launch registers must be those of the image whose hash the policy allowed. */
 import { KmsError } from "../../errors.ts";
 import type { AppraisedBoot } from "../appraise.ts";
+import type { LegacyCheck } from "./legacy.ts";
 import { checkLiteImage } from "./lite.ts";
 
-/** Boots that passed: neither the registers nor the configuration of a boot can change. */
-const passed = new WeakSet<AppraisedBoot>();
+/** At once where no disk is asked. */
+export type OsImageCheck = (boot: AppraisedBoot) => void | Promise<void>;
 
-export function measureOsImage(boot: AppraisedBoot): void {
-  if (passed.has(boot)) return;
-  const { evidence, vmConfig } = boot;
-  if (vmConfig.tdxAttestationVariant === "legacy") {
-    throw new KmsError(
-      "unproven.os-image-legacy",
-      "legacy OS image verification is not available in this release: use tdx_attestation_variant lite",
-    );
-  }
-  checkLiteImage(evidence.quote.quote.body, evidence.evidence.platform.eventLog, vmConfig);
-  passed.add(boot);
+export function createOsImageCheck(checkLegacy: LegacyCheck): OsImageCheck {
+  /** Boots that passed: neither the registers nor the configuration of a boot can change. */
+  const passed = new WeakSet<AppraisedBoot>();
+  return (boot) => {
+    if (passed.has(boot)) return;
+    const { evidence, info, vmConfig } = boot;
+    if (info.teeVariant !== "dstack-tdx") {
+      throw new KmsError("unproven.platform-unsupported", `OS images of ${info.teeVariant} cannot be verified by this release`);
+    }
+    const report = evidence.quote.quote.body;
+    if (vmConfig.tdxAttestationVariant === "legacy") return checkLegacy(report, vmConfig).then(() => void passed.add(boot));
+    checkLiteImage(report, evidence.evidence.platform.eventLog, vmConfig);
+    passed.add(boot);
+  };
 }

@@ -1,0 +1,57 @@
+/** The legacy OS image check: the launch registers computed from the image itself, which is downloaded when it is not at hand. */
+import { KmsError } from "../../errors.ts";
+import type { TdReport10, TdReport15 } from "../tdx/report.ts";
+import type { AcpiSource } from "./acpi.ts";
+import type { ImageFiles } from "./image-files.ts";
+import { measureImage } from "./measure.ts";
+import { measurementKey } from "./measurement-key.ts";
+import { type LaunchRegisters, requireRegisters } from "./registers.ts";
+import { SharedWork } from "./shared-work.ts";
+import type { VmConfig } from "./vm-config.ts";
+
+export interface LegacyImage {
+  files(): Promise<ImageFiles>;
+  prove(): Promise<void>;
+}
+
+export interface LegacyCheckSettings {
+  readonly images: { open(osImageHash: Uint8Array): Promise<LegacyImage> };
+  readonly measurements: {
+    load(key: string): Promise<LaunchRegisters | undefined>;
+    store(key: string, registers: LaunchRegisters): Promise<void>;
+  };
+  readonly acpi: AcpiSource;
+}
+
+export type LegacyCheck = (report: TdReport10 | TdReport15, config: VmConfig) => Promise<void>;
+
+/** Hashing is all they do, so more at once would only make each slower. */
+const MEASURED_AT_ONCE = 2;
+const MAX_WAITING = 64;
+const PATIENCE_MS = 20_000;
+
+export function createLegacyCheck({ images, measurements, acpi }: LegacyCheckSettings): LegacyCheck {
+  const late = {
+    code: "unavailable.timeout",
+    message: "the OS image is being measured, which goes on: try again later",
+  } as const;
+  const works = new SharedWork<LaunchRegisters>({
+    running: MEASURED_AT_ONCE,
+    waiting: MAX_WAITING,
+    patienceMs: PATIENCE_MS,
+    late,
+  });
+  return async (report, config) => {
+    if (config.osImageHash.length === 0) throw new KmsError("unproven.os-image", "os_image_hash: need 32 bytes, have none");
+    const image = await images.open(config.osImageHash);
+    const key = measurementKey(config);
+    const known = await measurements.load(key);
+    if (known !== undefined) {
+      await image.prove();
+      return requireRegisters(known, report);
+    }
+    const computed = await works.run(key, async () => measureImage(await image.files(), config, acpi));
+    requireRegisters(computed, report);
+    await measurements.store(key, computed);
+  };
+}

@@ -1,0 +1,56 @@
+/** The OS image check of a KMS from its settings: images and measurements on disk, ACPI digests from a file and a program. */
+import { readFile } from "node:fs/promises";
+import type { AcpiSource } from "./attestation/image/acpi.ts";
+import { createAcpiData } from "./attestation/image/acpi-data.ts";
+import { ACPI_PROGRAM, createAcpiProgram } from "./attestation/image/acpi-program.ts";
+import { createImageStore, type DownloadCounts } from "./attestation/image/cache-images.ts";
+import { createMeasurementStore } from "./attestation/image/cache-measurements.ts";
+import { createLegacyCheck } from "./attestation/image/legacy.ts";
+import { createOsImageCheck, type OsImageCheck } from "./attestation/image/os-image.ts";
+import type { Settings } from "./config.ts";
+import { asKmsError, inContext, KmsError } from "./errors.ts";
+
+export interface OsImages {
+  /** Undefined: `core.image.verify` is off. */
+  readonly check: OsImageCheck | undefined;
+  readonly counts: () => DownloadCounts;
+}
+
+export async function createOsImages(image: Settings["image"]): Promise<OsImages> {
+  const { cacheDir, downloadUrl, downloadTimeoutMs: timeoutMs } = image;
+  const images = createImageStore({ cacheDir, downloadUrl, timeoutMs });
+  if (!image.verify) return { check: undefined, counts: images.counts };
+  await images.recover().catch(() => undefined); // what cannot be removed now is in nobody's way
+  const measurements = createMeasurementStore(cacheDir);
+  const checkLegacy = createLegacyCheck({ images, measurements, acpi: await acpiSource(image) });
+  return { check: createOsImageCheck(checkLegacy), counts: images.counts };
+}
+
+/** The file first: it costs nothing, and an operator who wrote an entry means it. */
+async function acpiSource({ acpiDataFile, programPath }: Settings["image"]): Promise<AcpiSource> {
+  const program = createAcpiProgram({ program: ACPI_PROGRAM, environment: { PATH: programPath } });
+  const data = acpiDataFile === undefined ? undefined : await loadAcpiData(acpiDataFile);
+  if (data === undefined) return program;
+  return {
+    async digestsOf(machine, paths) {
+      try {
+        return await data.digestsOf(machine, paths);
+      } catch (thrown) {
+        const missing = asKmsError(thrown);
+        if (missing.code !== "unavailable.acpi-tables") throw thrown;
+        return await program.digestsOf(machine, paths).catch((cause: unknown) => {
+          throw inContext(missing.message, cause);
+        });
+      }
+    },
+  };
+}
+
+async function loadAcpiData(file: string): Promise<AcpiSource> {
+  try {
+    return createAcpiData(await readFile(file, "utf8"));
+  } catch (cause) {
+    const why = cause instanceof KmsError ? cause.message : "cannot be read";
+    throw new KmsError("malformed.config", `core.image.acpi_data: ${file}: ${why}`, { cause });
+  }
+}
