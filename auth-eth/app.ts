@@ -11,13 +11,13 @@ import {
   type InfoResponse,
 } from "./api.ts";
 import type { Authority } from "./authority.ts";
-import { UnavailableError } from "./chain-rpc.ts";
 import { pageHeaders, renderPage } from "./docs-page.ts";
 import type { Metrics } from "./metrics.ts";
 import { createDocument } from "./openapi.ts";
 import { createBodyReader } from "./request-body.ts";
 import { type RequestLog, requestIdOf } from "./request-log.ts";
 import { createSlots, sharedWhileRunning } from "./slots.ts";
+import { UnavailableError } from "./unavailable.ts";
 
 export interface AppSettings {
   readonly authority: Authority;

@@ -3,8 +3,8 @@ import { decodeFunctionResult, encodeFunctionData, type Hex, parseAbi, prepareEn
 import { type BlockReference, type BootInfoMessage, type BootKind, boundedReason, type Decision } from "./api.ts";
 import { type AgreedReads, type BlockReader, type BlockReaderSettings, createBlockReader } from "./block-reader.ts";
 import { absentIdentityReason, toAppBootInfo } from "./boot-info.ts";
-import { UnavailableError } from "./chain-rpc.ts";
 import { explain } from "./gates.ts";
+import { UnavailableError } from "./unavailable.ts";
 
 const abi = parseAbi([
   "struct AppBootInfo { address appId; bytes32 composeHash; address instanceId; bytes32 deviceId; bytes32 mrAggregated; bytes32 mrSystem; bytes32 osImageHash; string tcbStatus; string[] advisoryIds; }",

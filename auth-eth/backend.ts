@@ -30,9 +30,11 @@ export function createBackend(settings: ChainBackend | FileBackend, tools: Backe
 }
 
 function chainBackend(settings: ChainBackend, { metrics, log, maxConcurrent, now }: BackendTools): Backend {
-  const { rpcUrls, rpcOrigins, kmsContractAddr, deadlineMs } = settings;
+  const { rpcUrls, rpcOrigins, kmsContractAddr, deadlineMs, maxBatch } = settings;
   const exchanger = createExchanger({ maxSockets: maxConcurrent });
-  const rpcs = createChainRpcs(rpcUrls, { exchanger, observe: metrics.rpc });
+  const onApart = (endpoint: string) =>
+    log.warn({ endpoint, maxBatch }, "an endpoint is asked one decision a request for a while");
+  const rpcs = createChainRpcs(rpcUrls, { exchanger, maxBatch, observe: metrics.rpc, onApart });
   const onDissent = (endpoint: string, boundary: Boundary) => {
     metrics.dissent(endpoint);
     log.warn({ endpoint, boundary }, "an endpoint is not with the quorum");
@@ -49,6 +51,7 @@ function fileBackend({ path }: FileBackend, { log }: BackendTools): Backend {
 /** Named one by one, so that a new setting is not logged before somebody thought about it. */
 export function withoutSecrets(settings: ChainBackend | FileBackend): object {
   if (settings.kind === "file") return { kind: settings.kind, path: settings.path };
-  const { kind, rpcOrigins, quorum, kmsContractAddr, chainId, confirmations, blockTag, maxHeadAgeSeconds, deadlineMs } = settings;
-  return { kind, rpcOrigins, quorum, kmsContractAddr, chainId, confirmations, blockTag, maxHeadAgeSeconds, deadlineMs };
+  const { kind, rpcOrigins, quorum, kmsContractAddr, chainId, confirmations, blockTag, maxHeadAgeSeconds, deadlineMs, maxBatch } =
+    settings;
+  return { kind, rpcOrigins, quorum, kmsContractAddr, chainId, confirmations, blockTag, maxHeadAgeSeconds, deadlineMs, maxBatch };
 }

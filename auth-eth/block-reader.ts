@@ -1,10 +1,11 @@
 /** Reads of the contract at one block of the right chain that enough endpoints agree on, within one deadline. */
 import type { Hex } from "viem";
 import type { BlockReference, Boundary } from "./api.ts";
-import { type ChainRpc, UnavailableError } from "./chain-rpc.ts";
+import type { ChainRpc } from "./chain-rpc.ts";
 import { createEndpointReader, questionOf, type ReadSettings } from "./endpoint-reader.ts";
 import { createFreshness } from "./freshness.ts";
 import { agree } from "./quorum.ts";
+import { UnavailableError } from "./unavailable.ts";
 
 export interface BlockReaderSettings extends ReadSettings {
   readonly rpcs: readonly ChainRpc[];

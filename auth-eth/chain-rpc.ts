@@ -1,50 +1,28 @@
-/** JSON-RPC to the chain: one HTTP round trip a batch, every answer matched to its question, nothing of the endpoint in errors. */
-import { z } from "zod";
+/** JSON-RPC to the chain: one HTTP round trip a question, shared with others or not, and nothing of the endpoint in errors. */
 import type { Boundary } from "./api.ts";
 import { ExchangeError, type Exchanger, endpointOf } from "./exchange.ts";
+import { type Answer, answersOf, type Batch, BatchDraft, questionOf, type RpcCall } from "./rpc-batch.ts";
+import { createSharedTrips, StatusError } from "./shared-trips.ts";
+import { UnavailableError } from "./unavailable.ts";
 
+/** For the head, which may list every transaction of its block, and the answers of one question. */
 const maxResponseBytes = 1024 * 1024;
-/** The code of a reverted call: the same question would get the same answer. */
-const revertCode = 3;
-
-const lasting: ReadonlySet<Boundary> = new Set(["rpc-reverted", "chain-id", "chain-head", "no-contract", "contract-answer"]);
-
-export class UnavailableError extends Error {
-  readonly boundary: Boundary;
-
-  constructor(boundary: Boundary, options?: { cause?: unknown }) {
-    super(`authorization backend unavailable: ${boundary}`, options);
-    this.name = "UnavailableError";
-    this.boundary = boundary;
-  }
-
-  /** Whether asking again can help. */
-  get isPassing(): boolean {
-    return !lasting.has(this.boundary);
-  }
-}
-
-export interface RpcCall {
-  readonly method: string;
-  readonly params: readonly unknown[];
-}
+/** For each question more: its program cannot answer more than this in hex. */
+const maxAnswerBytes = 64 * 1024;
 
 export interface ChainRpc {
   readonly name: string;
-  /** The results in the order of the calls. */
+  /** The results in the order of the calls, over a request of their own. */
   batch(calls: readonly RpcCall[], signal: AbortSignal): Promise<readonly unknown[]>;
+  /** The same, over a request that carries what others ask at the same moment. Not for calls whose answers have no limit. */
+  share(calls: readonly RpcCall[], signal: AbortSignal): Promise<readonly unknown[]>;
 }
-
-const responseSchema = z.object({
-  id: z.int(),
-  result: z.unknown().optional(),
-  error: z.object({ code: z.int() }).optional(),
-});
 
 /** One round trip, for metrics. */
 export interface RpcSample {
   readonly endpoint: string;
   readonly seconds: number;
+  /** Of the first question that failed, where any did. */
   readonly outcome: "ok" | Boundary;
 }
 
@@ -53,41 +31,56 @@ export interface ChainRpcSettings {
   /** For logs and metrics: never the URL, which may carry a key. */
   readonly name: string;
   readonly exchanger: Exchanger;
+  /** In one request, unless one question has more: endpoints limit batches. */
+  readonly maxBatch: number;
   readonly observe?: ((sample: RpcSample) => void) | undefined;
+  /** Told the name of an endpoint that could not be asked several questions in one request. */
+  readonly onApart?: ((endpoint: string) => void) | undefined;
+  /** Milliseconds that never go back. */
+  readonly now?: (() => number) | undefined;
 }
 
-export function createChainRpc({ url, name, exchanger, observe }: ChainRpcSettings): ChainRpc {
+export function createChainRpc({ url, name, exchanger, maxBatch, observe, onApart, now }: ChainRpcSettings): ChainRpc {
   const endpoint = endpointOf(url);
-  const ask = async (calls: readonly RpcCall[], signal: AbortSignal): Promise<readonly unknown[]> => {
-    const body = JSON.stringify(calls.map(({ method, params }, id) => ({ jsonrpc: "2.0", id, method, params })));
-    const headers = { "content-type": "application/json" };
-    const input = { method: "POST" as const, headers, body, signal, maxResponseBytes };
-    const answer = await exchanger.exchange(endpoint, input).catch((cause: unknown) => {
+  const headers = { "content-type": "application/json" };
+  const exchange = async (batch: Batch, signal: AbortSignal): Promise<readonly Answer[]> => {
+    const limit = maxResponseBytes + (batch.ids.length - 1) * maxAnswerBytes;
+    const input = { method: "POST" as const, headers, body: batch.body, signal, maxResponseBytes: limit };
+    const { status, body } = await exchanger.exchange(endpoint, input).catch((cause: unknown) => {
       throw new UnavailableError(cause instanceof ExchangeError ? `rpc-${cause.kind}` : "rpc-network", { cause });
     });
-    if (answer.status !== 200) throw new UnavailableError("rpc-status");
-    return resultsOf(decode(answer.body), calls.length);
+    if (status !== 200) throw new StatusError(status);
+    return answersOf(body, batch);
   };
+  const send = async (batch: Batch, signal: AbortSignal): Promise<readonly Answer[]> => {
+    const start = performance.now();
+    const sample = (outcome: "ok" | Boundary) =>
+      observe?.({ endpoint: name, seconds: (performance.now() - start) / 1000, outcome });
+    try {
+      const answers = await exchange(batch, signal);
+      sample(answers.find((answer) => answer instanceof UnavailableError)?.boundary ?? "ok");
+      return answers;
+    } catch (error) {
+      sample(error instanceof UnavailableError ? error.boundary : "internal");
+      throw error;
+    }
+  };
+  const trips = createSharedTrips({ send, maxCalls: maxBatch, now, onApart: () => onApart?.(name) });
   return {
     name,
     async batch(calls, signal) {
-      const start = performance.now();
-      const sample = (outcome: "ok" | Boundary) =>
-        observe?.({ endpoint: name, seconds: (performance.now() - start) / 1000, outcome });
-      try {
-        const results = await ask(calls, signal);
-        sample("ok");
-        return results;
-      } catch (error) {
-        sample(error instanceof UnavailableError ? error.boundary : "internal");
-        throw error;
-      }
+      const draft = new BatchDraft();
+      draft.add(questionOf(calls));
+      const [answer] = await send(draft.finish(), signal);
+      if (answer instanceof Error || answer === undefined) throw answer ?? new UnavailableError("internal");
+      return answer;
     },
+    share: (calls, signal) => trips.ask(questionOf(calls), signal),
   };
 }
 
 /** One for each URL, named as operators may see it. */
-export function createChainRpcs(urls: readonly string[], settings: Pick<ChainRpcSettings, "exchanger" | "observe">): ChainRpc[] {
+export function createChainRpcs(urls: readonly string[], settings: Omit<ChainRpcSettings, "url" | "name">): ChainRpc[] {
   const names = endpointNames(urls);
   return urls.map((url, index) => createChainRpc({ ...settings, url, name: names[index] ?? "" }));
 }
@@ -98,25 +91,5 @@ function endpointNames(urls: readonly string[]): string[] {
   return hosts.map((host, index) => {
     const place = hosts.slice(0, index + 1).filter((other) => other === host).length;
     return place === 1 ? host : `${host}#${place}`;
-  });
-}
-
-function decode(body: Uint8Array): z.output<typeof responseSchema>[] {
-  try {
-    return z.array(responseSchema).parse(JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(body)));
-  } catch (cause) {
-    throw new UnavailableError("rpc-garbage", { cause });
-  }
-}
-
-/** Every id exactly once, in any order. */
-function resultsOf(responses: readonly z.output<typeof responseSchema>[], count: number): readonly unknown[] {
-  const byId = new Map(responses.map((response) => [response.id, response]));
-  if (responses.length !== count || byId.size !== count) throw new UnavailableError("rpc-garbage");
-  return Array.from({ length: count }, (_, id) => {
-    const response = byId.get(id);
-    if (response === undefined) throw new UnavailableError("rpc-garbage");
-    if (response.error) throw new UnavailableError(response.error.code === revertCode ? "rpc-reverted" : "rpc-error");
-    return response.result;
   });
 }

@@ -2,7 +2,7 @@
 import type { Hex } from "viem";
 import { z } from "zod";
 import type { BlockReference } from "./api.ts";
-import { UnavailableError } from "./chain-rpc.ts";
+import { UnavailableError } from "./unavailable.ts";
 
 const quantitySchema = z.string().regex(/^0x(0|[1-9a-f][0-9a-f]{0,15})$/);
 const hashSchema = z.string().regex(/^0x[0-9a-f]{64}$/);

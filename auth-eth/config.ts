@@ -12,6 +12,8 @@ export interface ChainBackend extends RpcUrls, ContractAddress {
   readonly maxHeadAgeSeconds: number;
   /** For one decision, its retry included. */
   readonly deadlineMs: number;
+  /** Calls in one request to an endpoint, where decisions that begin together share it. */
+  readonly maxBatch: number;
 }
 
 export interface FileBackend {
@@ -41,6 +43,8 @@ export class ConfigError extends Error {
 const defaultHeadAge: Record<BlockTag, number> = { latest: 120, safe: 1800, finalized: 1800 };
 const defaultDeadlineMs = 5_000;
 const defaultMaxConcurrent = 256;
+/** Below the limits of nodes and of most vendors; and a node answers a batch call by call, so a longer one would hold up its last. */
+const defaultMaxBatch = 10;
 
 export function loadConfig(env: NodeJS.ProcessEnv = process.env): Settings {
   const source = createSource(env);
@@ -102,9 +106,10 @@ function chainBackend(source: Source): ChainBackend | undefined {
   const blockTag = attempt(() => parseBlockTag(text("ETH_BLOCK_TAG") ?? "latest", confirmations)) ?? "latest";
   const maxHeadAgeSeconds = integer("ETH_MAX_HEAD_AGE_SECONDS") ?? defaultHeadAge[blockTag];
   const deadlineMs = integer("AUTH_DEADLINE_MS", { min: 100, max: 60_000 }) ?? defaultDeadlineMs;
+  const maxBatch = integer("ETH_RPC_MAX_BATCH", { min: 1, max: 1000 }) ?? defaultMaxBatch;
   if (urls === undefined || contract === undefined) return undefined;
   const majority = Math.floor(urls.rpcUrls.length / 2) + 1;
-  const reading = { chainId, confirmations, blockTag, maxHeadAgeSeconds, deadlineMs };
+  const reading = { chainId, confirmations, blockTag, maxHeadAgeSeconds, deadlineMs, maxBatch };
   return { kind: "chain", ...urls, quorum: quorum ?? majority, ...contract, ...reading };
 }
 

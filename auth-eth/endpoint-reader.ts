@@ -1,9 +1,11 @@
 /** Reads of the contract at one block, as one endpoint tells them: one round trip where it agrees with itself, pinned by hash where not. */
 import type { Hex } from "viem";
 import { anchoredProgram, decodeAnchored, maxProgramBytes } from "./anchored-call.ts";
-import { type ChainRpc, type RpcCall, UnavailableError } from "./chain-rpc.ts";
+import type { ChainRpc } from "./chain-rpc.ts";
 import { bytesOf, chainIdOf, type Header, headerOf, toQuantity } from "./chain-values.ts";
 import type { Freshness } from "./freshness.ts";
+import type { RpcCall } from "./rpc-batch.ts";
+import { UnavailableError } from "./unavailable.ts";
 import { within } from "./within.ts";
 
 /** An app's contract is its owner's code: this bounds what a loop in it costs. The largest legal request needs a third of it. */
@@ -57,22 +59,27 @@ export function questionOf(kmsContract: Hex, calls: readonly Hex[], floor: numbe
   return { calls, program: program.length / 2 - 1 <= maxProgramBytes ? program : undefined, floor };
 }
 
-/** One attempt and at most one more. The first may take half of the time, so that silence leaves the other half. */
+/**
+ * One attempt and at most one more. The first may take half of the time, so that silence leaves the other half. Only a program's
+ * answer has a limit, so only that attempt shares its request with others; what repairs it goes alone.
+ */
 export function createEndpointReader(settings: EndpointReaderSettings): EndpointReader {
   return {
     async read(question, at, { end, signal }) {
       let header: Header | undefined;
       const remaining = () => Math.max(0, end - performance.now());
-      const attempt = <T>(ms: number, work: (trip: Trip) => Promise<T>): Promise<T> =>
-        within(ms, signal, (until) => work({ ...settings, question, at, ask: (...calls) => settings.rpc.batch(calls, until) }));
+      const attempt = <T>(ms: number, way: "share" | "batch", work: (trip: Trip) => Promise<T>): Promise<T> =>
+        within(ms, signal, (until) => work({ ...settings, question, at, ask: (...calls) => settings.rpc[way](calls, until) }));
       try {
-        const outcome = await attempt(remaining() / 2, question.program === undefined ? readAtHash : readInOneTrip);
+        const outcome = await (question.program === undefined
+          ? attempt(remaining() / 2, "batch", readAtHash)
+          : attempt(remaining() / 2, "share", readInOneTrip));
         if ("results" in outcome) return outcome;
         header = outcome;
       } catch (error) {
         if (!(error instanceof UnavailableError && error.isPassing) || signal.aborted) throw error;
       }
-      return attempt(remaining(), (trip) => readAtHash(trip, header));
+      return attempt(remaining(), "batch", (trip) => readAtHash(trip, header));
     },
   };
 }

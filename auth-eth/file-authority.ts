@@ -2,8 +2,8 @@
 import { constants, type FileHandle, open } from "node:fs/promises";
 import { boundedReason } from "./api.ts";
 import type { Authority, Deployment } from "./authority.ts";
-import { UnavailableError } from "./chain-rpc.ts";
 import { decideByFile, type FilePolicy, filePolicySchema } from "./file-policy.ts";
+import { UnavailableError } from "./unavailable.ts";
 
 /** About fourteen thousand hashes: each request reads and parses it all. */
 export const maxPolicyBytes = 1024 * 1024;

@@ -1,5 +1,5 @@
 /** Whether a block is recent enough to decide from: its age by the local clock, and never behind what this process has seen. */
-import { UnavailableError } from "./chain-rpc.ts";
+import { UnavailableError } from "./unavailable.ts";
 
 export interface Freshness {
   /** Throws unavailable.stale unless the head's time is within the limit, before or after the local clock. */

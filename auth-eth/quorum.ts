@@ -1,8 +1,8 @@
 /** Puts one question to every endpoint and returns the first answer that enough of them give alike, at the same block. */
 import type { Boundary } from "./api.ts";
-import { UnavailableError } from "./chain-rpc.ts";
 import type { Reads } from "./endpoint-reader.ts";
 import { isUnheard, type Outcome, outcomeOf, type Patience, storyOf, type Trip, type Vote } from "./tally.ts";
+import { UnavailableError } from "./unavailable.ts";
 
 /**
  * The share of the deadline that a few late endpoints may cost: before the second trip, and again before a lower block is settled

@@ -1,8 +1,8 @@
 /** Asks what decides once before the webhook listens: a chain or contract that cannot be the right one ends the start. */
 import type { Boundary } from "./api.ts";
 import type { Authority } from "./authority.ts";
-import { UnavailableError } from "./chain-rpc.ts";
 import { type ChainBackend, ConfigError, type FileBackend } from "./config.ts";
+import { UnavailableError } from "./unavailable.ts";
 
 /** What may pass (a node that is down, a file not there yet) is returned for a warning: requests are answered unavailable until then. */
 export async function checkAtStart(authority: Authority, backend: ChainBackend | FileBackend): Promise<Boundary | undefined> {

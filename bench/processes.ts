@@ -29,7 +29,7 @@ export async function startChild(file: string, ...args: string[]): Promise<Runni
 /** The webhook as an operator starts it; its log goes to a file, as a service manager would have it. */
 export async function startWebhook(
   rpcUrl: string,
-  options: { contract?: string; nodeArgs?: readonly string[] } = {},
+  options: { contract?: string; nodeArgs?: readonly string[]; env?: Readonly<Record<string, string>> } = {},
 ): Promise<Running> {
   const folder = await mkdtemp(join(tmpdir(), "bench-auth-"));
   const log = await open(join(folder, "log"), "w");
@@ -39,6 +39,7 @@ export async function startWebhook(
     PORT: "0",
     ETH_RPC_URL: rpcUrl,
     KMS_CONTRACT_ADDR: options.contract ?? contract,
+    ...options.env,
   };
   const { flags, program } = nodeArguments("auth-eth");
   const child = spawn(process.execPath, [...flags, ...(options.nodeArgs ?? []), program], {

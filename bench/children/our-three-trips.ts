@@ -16,7 +16,8 @@ import { announce, endWithParent } from "./child.ts";
 
 const metrics = createMetrics();
 const log = createRequestLog(pino({ name: "auth-eth" }, pino.destination({ sync: true })));
-const rpc = createChainRpc({ url: process.argv[2] ?? "", name: "stub", exchanger: createExchanger(), observe: metrics.rpc });
+const [url = "", exchanger, maxBatch] = [process.argv[2], createExchanger(), 1];
+const rpc = createChainRpc({ url, name: "stub", exchanger, maxBatch, observe: metrics.rpc });
 
 const authority: Pick<Authority, "decide"> = {
   async decide(kind, boot) {

@@ -2,8 +2,9 @@
 import { createServer, type RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { createChainRpcs, type RpcSample, UnavailableError } from "../../auth-eth/chain-rpc.ts";
+import { createChainRpcs, type RpcSample } from "../../auth-eth/chain-rpc.ts";
 import { createExchanger } from "../../auth-eth/exchange.ts";
+import { UnavailableError } from "../../auth-eth/unavailable.ts";
 
 const exchanger = createExchanger();
 let answer: RequestListener = (_request, response) => void response.end();
@@ -20,7 +21,7 @@ afterAll(() => {
 
 test("endpoints are named by host, and by their place where a host comes again", () => {
   const urls = ["https://user:s3cret@a/s3cret", "https://b:8545", "https://a/other", "http://a/third"];
-  expect(createChainRpcs(urls, { exchanger }).map(({ name }) => name)).toEqual(["a", "b:8545", "a#2", "a#3"]);
+  expect(createChainRpcs(urls, { exchanger, maxBatch: 16 }).map(({ name }) => name)).toEqual(["a", "b:8545", "a#2", "a#3"]);
 });
 
 test.each<[outcome: RpcSample["outcome"], RequestListener]>([
@@ -35,7 +36,7 @@ test.each<[outcome: RpcSample["outcome"], RequestListener]>([
   answer = listener;
   const samples: RpcSample[] = [];
   const observe = (sample: RpcSample) => void samples.push(sample);
-  const [rpc] = createChainRpcs([`http://user:s3cret@${host}/s3cret`], { exchanger, observe });
+  const [rpc] = createChainRpcs([`http://user:s3cret@${host}/s3cret`], { exchanger, maxBatch: 16, observe });
   const results = rpc?.batch([{ method: "eth_chainId", params: [] }], AbortSignal.timeout(300));
   const error = await results?.then(
     () => undefined,

@@ -33,6 +33,7 @@ test("has the documented defaults", () => {
       blockTag: "latest",
       maxHeadAgeSeconds: 120,
       deadlineMs: 5_000,
+      maxBatch: 10,
     },
   });
   for (const tag of ["safe", "finalized"]) {
@@ -62,8 +63,9 @@ test("takes the limits and the quorum that it is given", () => {
     ETH_MAX_HEAD_AGE_SECONDS: "30",
     AUTH_DEADLINE_MS: "2500",
     AUTH_MAX_CONCURRENT: "8",
+    ETH_RPC_MAX_BATCH: "50",
   };
-  const backend = { quorum: 3, chainId: 8453, confirmations: 6, maxHeadAgeSeconds: 30, deadlineMs: 2500 };
+  const backend = { quorum: 3, chainId: 8453, confirmations: 6, maxHeadAgeSeconds: 30, deadlineMs: 2500, maxBatch: 50 };
   expect(loadConfig(env)).toMatchObject({ host: "::1", port: 0, maxConcurrent: 8, backend });
 });
 
@@ -100,6 +102,8 @@ test.each([
   ["AUTH_DEADLINE_MS", "99", "AUTH_DEADLINE_MS must be at least 100"],
   ["AUTH_DEADLINE_MS", "60001", "AUTH_DEADLINE_MS must be at most 60000"],
   ["AUTH_MAX_CONCURRENT", "0", "AUTH_MAX_CONCURRENT must be at least 1"],
+  ["ETH_RPC_MAX_BATCH", "0", "ETH_RPC_MAX_BATCH must be at least 1"],
+  ["ETH_RPC_MAX_BATCH", "1001", "ETH_RPC_MAX_BATCH must be at most 1000"],
 ])("refuses %s=%s", (name, value, problem) => {
   expect(problemsOf({ ...good, [name]: value })).toEqual([problem]);
 });

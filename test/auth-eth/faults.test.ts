@@ -1,5 +1,7 @@
 /** A chain endpoint that fails in every way: the webhook answers the generic refusal with its code in time, leaks nothing, and recovers. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type BootKind, bootInfoSchema } from "../../auth-eth/api.ts";
+import { UnavailableError } from "../../auth-eth/unavailable.ts";
 import { type Generation, generations, hashOf, startChain, type TestChain } from "./support/chain.ts";
 import {
   answering,
@@ -135,9 +137,34 @@ describe.each(generations)("before the contracts %s", (generation: Generation) =
     ]);
     expect(info).toEqual(infoError);
     expect(elapsed).toBeLessThan(deadlineMs + slackMs);
-    expect(stub.trips).toBeLessThanOrEqual(3 * 3); // three questions, an attempt of one trip and a retry of two
+    expect(stub.trips).toBeLessThanOrEqual(1 + 3 * 3); // three questions, an attempt of one trip and a retry of two, one trip shared
     expect((await webhook.ask("kms", request)).code).toBe("allowed");
   });
+
+  test.each(faults)(
+    "decisions that share a request refuse in their own words when the endpoint %s",
+    async (_name, code, fault) => {
+      const fresh = await startWebhook(env());
+      const boot = bootInfoSchema.parse(request);
+      const together = (...kinds: BootKind[]) =>
+        Promise.all(
+          kinds.map((kind) =>
+            fresh.authority.decide(kind, boot).then(
+              (decision) => decision.code,
+              (error: unknown) => (error instanceof UnavailableError ? error.boundary : "internal"),
+            ),
+          ),
+        );
+      Object.assign(stub, { fault, trips: 0 });
+      const start = performance.now();
+      expect(await together("kms", "app", "kms")).toEqual([code, code, code]);
+      expect(performance.now() - start).toBeLessThan(deadlineMs + slackMs);
+      expect(stub.trips).toBeLessThanOrEqual(1 + 3 * 3); // one that they share, then for each its own and the retry of two
+      stub.fault = undefined;
+      expect(await together("kms", "app", "kms")).toEqual(["allowed", "denied.app-not-registered", "allowed"]);
+      await fresh.close();
+    },
+  );
 
   test("answers in the time of its row when nothing listens", async () => {
     const alone = await startWebhook({ ...env(), ETH_RPC_URL: "http://127.0.0.1:1" });

@@ -1,5 +1,6 @@
 /** A revocation counts from the moment its block is the head, while decisions run and blocks come on their own. */
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { bootInfoSchema } from "../../auth-eth/api.ts";
 import { startChain, type TestChain } from "./support/chain.ts";
 import { revocable, revokeRepeatedly } from "./support/revocation.ts";
 import { startWebhook } from "./support/webhook.ts";
@@ -16,12 +17,22 @@ afterAll(async () => {
   await chain.close();
 });
 
-test("refuses in every decision that starts after the revocation's block is the head", async () => {
-  const ask = () => webhook.ask("kms", revocable);
-  const rounds = await revokeRepeatedly({ chain, ask, rounds: 3, blockMs: 150 });
-  expect(rounds.map(({ allowed }) => allowed)).toEqual([0, 0, 0]);
-  for (const { decisions } of rounds) expect(decisions).toBeGreaterThanOrEqual(20);
-});
+test.each([
+  ["its own", 1],
+  ["a shared", 6],
+])(
+  "refuses in every decision that starts after the revocation's block is the head, over %s request",
+  async (_whose, together) => {
+    const decide = () => webhook.authority.decide("kms", bootInfoSchema.parse(revocable));
+    const ask = async () => {
+      const decisions = await Promise.all(Array.from({ length: together }, decide));
+      return { isAllowed: decisions.some(({ isAllowed }) => isAllowed) };
+    };
+    const rounds = await revokeRepeatedly({ chain, ask, rounds: 3, blockMs: 150 });
+    expect(rounds.map(({ allowed }) => allowed)).toEqual([0, 0, 0]);
+    for (const { decisions } of rounds) expect(decisions).toBeGreaterThanOrEqual(20);
+  },
+);
 
 test("the measure itself catches a webhook that remembers its answer", async () => {
   let remembered: { readonly isAllowed: boolean } = { isAllowed: false };

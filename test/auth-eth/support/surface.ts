@@ -1,10 +1,10 @@
 /** The HTTP surface on a socket of its own, before an authority that the test plays. */
 import { createApp } from "../../../auth-eth/app.ts";
 import type { Authority } from "../../../auth-eth/authority.ts";
-import { UnavailableError } from "../../../auth-eth/chain-rpc.ts";
 import { createMetrics } from "../../../auth-eth/metrics.ts";
 import { createRequestLog } from "../../../auth-eth/request-log.ts";
 import { listen } from "../../../auth-eth/server.ts";
+import { UnavailableError } from "../../../auth-eth/unavailable.ts";
 
 export const block = { number: 7, hash: `0x${"b1".repeat(32)}`, timestamp: 1_760_000_000 };
 export const bootBody = {

@@ -26,7 +26,7 @@ export async function startWebhook(env: Record<string, string>, options: { maxCo
   const authority = createAuthority({
     ...backend,
     ...options,
-    rpcs: createChainRpcs(backend.rpcUrls, { exchanger }),
+    rpcs: createChainRpcs(backend.rpcUrls, { exchanger, maxBatch: backend.maxBatch }),
     onDissent: (endpoint, boundary) => void dissents.push(`${endpoint} ${boundary}`),
   });
   const app = createApp({
@@ -50,6 +50,8 @@ export async function startWebhook(env: Record<string, string>, options: { maxCo
   };
   return {
     url: listener.url,
+    /** For questions that begin in one turn of the event loop, which sockets cannot promise. */
+    authority,
     entries,
     dissents,
     async close() {
