@@ -8,6 +8,7 @@ import {
   type RuntimeEvent,
   type TdxEvent,
 } from "../../kms/attestation/evidence.ts";
+import { mrConfigIdV1 } from "../../kms/attestation/mr-config.ts";
 import { concat, needLength, utf8 } from "../../kms/bytes.ts";
 import { type LiteImage, launch, type VmShape, vmConfigText } from "./lite-image.ts";
 import type { SimulatedPlatform } from "./platform.ts";
@@ -61,7 +62,7 @@ export function startTd(settings: TdSettings): SimulatedTd {
   const appId = needLength(settings.appId ?? composeHash.subarray(0, 20), 20, "app id");
   const instanceId = settings.instanceSeed === undefined ? nothing : sha256(concat(settings.instanceSeed, appId)).subarray(0, 20);
   const started = launch(settings.image, settings.shape);
-  const mrConfigId = concat(Uint8Array.of(1), composeHash, new Uint8Array(15));
+  const mrConfigId = mrConfigIdV1(composeHash);
   const [rtmr0, rtmr1, rtmr2] = started.rtmrs;
   let rtmr3: Uint8Array = new Uint8Array(48);
   const runtimeEvents: RuntimeEvent[] = [];
