@@ -3,13 +3,13 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";
 import { createCollateralStore } from "../../kms/attestation/tdx/collateral-store.ts";
-import { collateralUrls, DEFAULT_PCCS_URL, pccsBase, rootListUrl } from "../../kms/attestation/tdx/pccs.ts";
+import { DEFAULT_PCCS_URL, pccsBase } from "../../kms/attestation/tdx/pccs.ts";
 import { parseQuote } from "../../kms/attestation/tdx/quote.ts";
 import { intelSgxRootCa, loadTrustAnchor } from "../../kms/attestation/tdx/trust-anchor.ts";
 import { verifyQuote } from "../../kms/attestation/tdx/verify.ts";
 import { toHex } from "../../kms/bytes.ts";
 import * as pki from "../support/tdx-pki.ts";
-import { readCollateral, readQuote } from "../support/tdx-samples.ts";
+import { readCollateral, readFixture, readQuote } from "../support/tdx-samples.ts";
 
 const quote = parseQuote(readQuote("tdx-v4-b0c06f-a.bin"));
 const sgxQuote = parseQuote(readQuote("sgx-v3-00a067110000.bin"));
@@ -26,13 +26,23 @@ interface Reply {
 
 type Routes = Readonly<Record<string, Reply>>;
 
+function pckCrlChain(file: string): string {
+  return JSON.parse(new TextDecoder().decode(readFixture(file))).pck_crl_issuer_chain;
+}
+
+const platformCa = pckCrlChain("collateral-b0c06f-2025-06.json");
+const processorCa = pckCrlChain("collateral-sgx-00a067110000-2025-06.json");
+
 function repliesOf(tee: "tdx" | "sgx", collateral: typeof good): Routes {
   const chain = (name: string, pem: string) => ({ [name]: encodeURIComponent(pem) });
   const own = `/${tee}/certification/v4`;
   const signed = (member: string, text: string, signature: Uint8Array) =>
     `{"${member}":${text},"signature":"${toHex(signature)}"}`;
   return {
-    "/sgx/certification/v4/pckcrl": { body: collateral.pckCrl },
+    "/sgx/certification/v4/pckcrl": {
+      headers: chain("SGX-PCK-CRL-Issuer-Chain", tee === "tdx" ? platformCa : processorCa),
+      body: collateral.pckCrl,
+    },
     "/sgx/certification/v4/rootcacrl": { body: toHex(collateral.rootCaCrl) },
     [`${own}/tcb`]: {
       headers: chain("TCB-Info-Issuer-Chain", collateral.tcbInfoIssuerChain),
@@ -49,6 +59,8 @@ const PCK_CRL = "/sgx/certification/v4/pckcrl";
 const ROOT_CRL = "/sgx/certification/v4/rootcacrl";
 const TCB = "/tdx/certification/v4/tcb";
 const QE = "/tdx/certification/v4/qe/identity";
+
+const distributionPoint = "https://certificates.trustedservices.intel.com/IntelSGXRootCA.der";
 
 const servers: Server[] = [];
 
@@ -113,15 +125,16 @@ describe("fetching", () => {
     expect((await store.collateralFor(quote)).tcbInfoIssuerChain).toBe(good.tcbInfoIssuerChain);
   });
 
-  test("falls back to the distribution point when the PCCS has no root list", async () => {
-    const root = pki.party("Root");
-    const rest = await pccs({ "/root.crl": { body: good.rootCaCrl } });
-    const extensions = [pki.ca(), pki.crlUri(`${rest.url}/root.crl`)];
-    const chain = pki.pem(pki.certificate({ subject: root, issuer: root, extensions }));
-    const qe = { ...tdxRoutes[QE], headers: { "SGX-Enclave-Identity-Issuer-Chain": encodeURIComponent(chain) } };
-    const { store } = await storeOver({ ...tdxRoutes, [ROOT_CRL]: { status: 404 }, [QE]: qe });
+  test("falls back to the distribution point that the anchor names when the PCCS has no root list", async () => {
+    const asked: string[] = [];
+    const { url } = await pccs({ ...tdxRoutes, [ROOT_CRL]: { status: 404 } });
+    const reach: typeof fetch = async (target, init) => {
+      asked.push(`${target}`);
+      return `${target}` === distributionPoint ? new Response(good.rootCaCrl) : fetch(target, init);
+    };
+    const store = createCollateralStore({ pccsUrl: url, anchor: intelSgxRootCa, now: () => AT, fetch: reach });
     expect((await store.collateralFor(quote)).rootCaCrl).toEqual(good.rootCaCrl);
-    expect(rest.requests).toEqual(["/root.crl"]);
+    expect(asked).toContain(distributionPoint);
   });
 
   test("starts no request for a quote that the anchor does not vouch for", async () => {
@@ -215,7 +228,7 @@ describe("keeping", () => {
     expect(await store.collateralFor(quote)).toEqual(good);
     expect(requests).toHaveLength(asked);
     now = new Date("2025-07-19T10:00:35Z");
-    await expect(store.collateralFor(quote)).rejects.toEqual(unavailable);
+    await expect(store.collateralFor(quote)).rejects.toEqual(expect.objectContaining({ code: "unproven.collateral-expired" }));
     expect(requests.length).toBeGreaterThan(asked);
   });
 
@@ -229,23 +242,24 @@ describe("keeping", () => {
   test.each([
     {
       name: "of another platform",
+      code: "unproven.platform",
       routes: { ...tdxRoutes, [TCB]: repliesOf("tdx", readCollateral("collateral-90c06f-2026-02.json"))[TCB] ?? {} },
     },
     {
       name: "with a forged list",
-      routes: { ...tdxRoutes, [PCK_CRL]: { body: good.pckCrl.with(-1 + good.pckCrl.length, 0x55) } },
+      code: "unproven.crl",
+      routes: { ...tdxRoutes, [PCK_CRL]: { ...tdxRoutes[PCK_CRL], body: good.pckCrl.with(-1 + good.pckCrl.length, 0x55) } },
     },
     {
       name: "that has ended",
+      code: "unproven.crl",
       routes: repliesOf("tdx", { ...good, pckCrl: readCollateral("collateral-00806f05-2025-02.json").pckCrl }),
     },
-  ])("never keeps collateral $name", async ({ routes }) => {
-    const { store, requests, replace } = await storeOver(routes);
-    const collateral = await store.collateralFor(quote);
-    expect(() => verifyQuote({ quote, collateral, anchor: intelSgxRootCa, now: AT })).toThrow();
+  ])("never keeps collateral $name", async ({ routes, code }) => {
+    const { store, replace } = await storeOver(routes);
+    await expect(store.collateralFor(quote)).rejects.toEqual(expect.objectContaining({ code }));
     replace(tdxRoutes);
     expect(await store.collateralFor(quote)).toEqual(good);
-    expect(requests).toHaveLength(8);
   });
 });
 
@@ -271,9 +285,17 @@ describe("the configured URL", () => {
     expect(() => pccsBase(configured)).toThrow(expect.objectContaining({ code: "malformed.config" }));
   });
 
-  test("of Intel's service has the root list at the distribution point only", () => {
-    const key = { tee: "tdx", fmspc: Uint8Array.of(0xb0, 0xc0, 0x6f, 0, 0, 0), ca: "platform" } as const;
-    expect(collateralUrls("https://api.trustedservices.intel.com", key).rootCaCrl).toBeUndefined();
-    expect(rootListUrl(good.qeIdentityIssuerChain)).toBe("https://certificates.trustedservices.intel.com/IntelSGXRootCA.der");
+  test("of Intel's service has the root list at the distribution point only", async () => {
+    const asked: string[] = [];
+    const reach: typeof fetch = async (target) => {
+      asked.push(`${target}`);
+      return new Response("", { status: 404 });
+    };
+    const pccsUrl = "https://api.trustedservices.intel.com/sgx/certification/v4/";
+    const store = createCollateralStore({ pccsUrl, anchor: intelSgxRootCa, now: () => AT, fetch: reach });
+    await expect(store.collateralFor(quote)).rejects.toEqual(unavailable);
+    expect(asked).toContain(distributionPoint);
+    expect(asked.filter((url) => url.includes("rootcacrl"))).toEqual([]);
+    expect(asked).toContain("https://api.trustedservices.intel.com/tdx/certification/v4/tcb?fmspc=B0C06F000000");
   });
 });

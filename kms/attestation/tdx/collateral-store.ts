@@ -1,231 +1,192 @@
-/** Fetches collateral from the configured PCCS and keeps what verified: fresh for an hour, and until its first part ends while the PCCS is away. */
-import { toHex } from "../../bytes.ts";
-import { KmsError } from "../../errors.ts";
-import { MAX_REMEMBERED_PEM } from "./chain-verifier.ts";
+/**
+ * Collateral from the configured service, a folder and imports: every part is verified before it is kept, is never older than one
+ * before it, is looked for anew in the background, and is served until it ends while the service is away.
+ */
+import { asKmsError, KmsError } from "../../errors.ts";
 import type { Collateral } from "./collateral.ts";
-import { parseCrl } from "./crl.ts";
-import { type CollateralKey, collateralUrls, pccsBase, readChainHeader, readHexList, readSigned, rootListUrl } from "./pccs.ts";
-import { parsePlatformIdentity, pckCaOf } from "./pck.ts";
-import { parseQeIdentity } from "./qe-identity.ts";
-import { type Quote, TEE_TYPE_TDX } from "./quote.ts";
-import { parseTcbInfo } from "./tcb-info.ts";
-import type { TrustAnchor } from "./trust-anchor.ts";
-import { pckChainOf, verifyCollateralFor } from "./verify.ts";
-import { parseChain, verifyPath } from "./x509-path.ts";
+import { createChains } from "./collateral-chains.ts";
+import { CollateralChecks, fetchedKey } from "./collateral-checks.ts";
+import type { CollateralFolder } from "./collateral-disk.ts";
+import { createCollateralFetch, type FetchedKey, type FetchSettings } from "./collateral-fetch.ts";
+import { type ItemKey, type ItemKind, nameOf, type Rank } from "./collateral-items.ts";
+import { Keeper } from "./collateral-keeper.ts";
+import { createKeyReader } from "./collateral-machine.ts";
+import { partsOf } from "./collateral-shelf.ts";
+import { dueAt, isConfirmed, isGood, isOverdue } from "./collateral-times.ts";
+import type { Quote } from "./quote.ts";
 
 export interface CollateralSource {
   collateralFor(quote: Quote): Promise<Collateral>;
 }
 
+export interface CollateralStatus {
+  readonly name: string;
+  readonly kind: ItemKind;
+  readonly rank: Rank | undefined;
+  readonly lastSecond: number;
+  readonly checkedAt: number | undefined;
+  readonly failedAt: number | undefined;
+  readonly digest: string;
+}
+
 export interface CollateralStore extends CollateralSource {
   /** Whether the store would give this very value again without asking anybody: not replaced, not due for a refresh, not ended. */
   isCurrent(collateral: Collateral): boolean;
+  /** Takes over what others wrote into the folder and asks for what is due; what fails is counted and noted, never thrown. */
+  refresh(): Promise<void>;
+  /** Whole seconds since 1970 at which `refresh` has something to do next, as far as is known now. */
+  nextRefresh(): number | undefined;
+  status(): readonly CollateralStatus[];
+  /** Answers that were missing or not good enough, since the start. */
+  failures(): ReadonlyMap<ItemKind, number>;
+  /** What the operator should know, once. */
+  takeProblems(): readonly string[];
+  /** Resolves when the folder has what was accepted so far. */
+  settled(): Promise<void>;
 }
 
-export interface CollateralStoreSettings {
-  /** The operator's choice; nothing in a request or a quote can change it. Blank means the default. */
-  readonly pccsUrl: string;
-  /** A quote whose certificates do not lead here starts no request, and nothing unverified is kept. */
-  readonly anchor: TrustAnchor;
-  readonly now: () => Date;
-  /** Another way to the service, such as through a proxy. */
-  readonly fetch?: (url: string, init: { readonly signal: AbortSignal }) => Promise<Response>;
-  /** For each request. */
-  readonly timeoutMs?: number;
-  readonly maxResponseBytes?: number;
+export interface CollateralStoreSettings extends FetchSettings {
+  /** Without one, everything is forgotten at the end of the process. */
+  readonly folder?: CollateralFolder;
+  /** No network at all: what the folder has, and what is imported into it. */
+  readonly isOffline?: boolean;
+  /** How long a request waits for news while what is kept is still good. */
+  readonly patienceMs?: number;
 }
 
-const TIMEOUT_MS = 15_000;
-const MAX_RESPONSE_BYTES = 1024 * 1024;
-/** Platforms kept at once; a key holds only what Intel certified, so few are ever seen. */
-const MAX_KEPT = 64;
-/** Machines whose certificate chain need not be verified again to know what to ask for. */
-const MAX_MACHINES = 256;
-
-/** Lists and levels run for a month: a revocation or a lowered status that Intel has published must not wait that long. */
-const REFRESH_SECONDS = 60 * 60;
-/** How soon a PCCS that was away is asked again. */
-const RETRY_SECONDS = 60;
-
-/** Times in seconds since 1970. */
-interface Kept {
-  readonly collateral: Collateral;
-  readonly nextUpdate: number;
-  refreshAt: number;
-}
+const PATIENCE_MS = 3_000;
+const REQUESTS_AT_ONCE = 4;
 
 export function createCollateralStore(settings: CollateralStoreSettings): CollateralStore {
-  const fetcher = createFetcher(settings);
-  const keyOf = createKeyReader(settings.anchor);
-  const kept = new Map<string, Kept>();
-  const running = new Map<string, Promise<Collateral>>();
-
-  const secondsNow = () => Math.floor(settings.now().getTime() / 1000);
-
-  /** One fetch for all who wait for the same key. */
-  function shared(name: string, key: CollateralKey): Promise<Collateral> {
-    const known = running.get(name);
-    if (known !== undefined) return known;
-    const started = fetcher(key).finally(() => running.delete(name));
-    running.set(name, started);
-    return started;
-  }
-
-  /** Failures are never kept: the verification of the quote names them, and the next quote asks again. */
-  function keepIfGood(name: string, quote: Quote, collateral: Collateral): void {
-    if (kept.get(name)?.collateral === collateral) return;
-    try {
-      const { nextUpdate } = verifyCollateralFor({ quote, collateral, anchor: settings.anchor, now: settings.now() });
-      kept.delete(name);
-      const [oldest] = kept.keys();
-      if (kept.size >= MAX_KEPT && oldest !== undefined) kept.delete(oldest);
-      kept.set(name, { collateral, nextUpdate, refreshAt: secondsNow() + REFRESH_SECONDS });
-    } catch (problem) {
-      // what was kept did not know of it, say of a revocation, so it must not come back when the PCCS goes away
-      kept.delete(name);
-      if (!(problem instanceof KmsError)) throw problem;
-    }
-  }
-
-  /** Only a PCCS without a usable answer leaves what is kept in force. */
-  async function refreshed(name: string, key: CollateralKey, found: Kept | undefined): Promise<Collateral> {
-    try {
-      return await shared(name, key);
-    } catch (problem) {
-      if (found === undefined || secondsNow() >= found.nextUpdate) throw problem;
-      found.refreshAt = secondsNow() + RETRY_SECONDS;
-      return found.collateral;
-    }
-  }
+  const { anchor, now, folder, isOffline = false, patienceMs = PATIENCE_MS } = settings;
+  const seconds = () => Math.floor(now().getTime() / 1000);
+  const fetcher = isOffline ? undefined : createCollateralFetch(settings);
+  const keeper = new Keeper({ anchor, now, folder });
+  const checks = new CollateralChecks({ keeper, fetcher, seconds });
+  const { shelf } = keeper;
+  const keyOf = createKeyReader(anchor);
+  const chainOf = createChains({ keeper, fetcher, anchor, seconds });
+  const ready = createReady({ keeper, checks, seconds, isOffline, patienceMs });
+  const due = (at: number) => shelf.all().filter((kept) => isGood(kept, at) && fetchedKey(kept.part.item) && at >= dueAt(kept));
 
   return {
     async collateralFor(quote) {
-      const at = secondsNow();
-      const key = keyOf(quote, at);
-      const name = `${key.tee} ${toHex(key.fmspc)} ${key.ca}`;
-      const found = kept.get(name);
-      if (found !== undefined && isFresh(found, at)) return found.collateral;
-      const collateral = await refreshed(name, key, found);
-      keepIfGood(name, quote, collateral);
-      return collateral;
+      if (quote.qe.certification.kind === "encrypted-ppid") await ready([{ kind: "root-crl" }]);
+      const key = keyOf(quote, seconds(), await chainOf(quote));
+      await ready(partsOf(key));
+      return shelf.assemble(key);
     },
     isCurrent(collateral) {
-      const at = secondsNow();
-      return [...kept.values()].some((each) => each.collateral === collateral && isFresh(each, at));
+      const at = seconds();
+      const isCurrent = (name: string) => {
+        const kept = shelf.get(name);
+        return isGood(kept, at) && (fetcher === undefined || isConfirmed(kept, at) || checks.isRunning(name));
+      };
+      return shelf.currentPartsOf(collateral)?.every(isCurrent) ?? false;
     },
-  };
-}
-
-function isFresh({ refreshAt, nextUpdate }: Kept, at: number): boolean {
-  return at < Math.min(refreshAt, nextUpdate);
-}
-
-/**
- * What to ask for, from a PCK certificate that the anchor vouches for: strangers cannot make us fetch what they like. All quotes of a
- * machine carry one chain; whether it is still good is for the verification.
- */
-function createKeyReader(anchor: TrustAnchor): (quote: Quote, at: number) => CollateralKey {
-  const machines = new Map<string, Omit<CollateralKey, "tee">>();
-  const read = (chain: string, at: number): Omit<CollateralKey, "tee"> => {
-    const [pck] = verifyPath(parseChain(chain), { anchor, at });
-    const machine = { fmspc: parsePlatformIdentity(pck).fmspc, ca: pckCaOf(pck) };
-    if (chain.length > MAX_REMEMBERED_PEM) return machine;
-    const [oldest] = machines.keys();
-    if (machines.size >= MAX_MACHINES && oldest !== undefined) machines.delete(oldest);
-    machines.set(chain, machine);
-    return machine;
-  };
-  return (quote, at) => {
-    const chain = pckChainOf(quote);
-    return { tee: quote.teeType === TEE_TYPE_TDX ? "tdx" : "sgx", ...(machines.get(chain) ?? read(chain, at)) };
-  };
-}
-
-interface Answer {
-  readonly headers: Headers;
-  readonly body: Uint8Array;
-}
-
-function createFetcher(settings: CollateralStoreSettings): (key: CollateralKey) => Promise<Collateral> {
-  const base = pccsBase(settings.pccsUrl);
-  const reach = settings.fetch ?? fetch;
-  const timeoutMs = settings.timeoutMs ?? TIMEOUT_MS;
-  const maxBytes = settings.maxResponseBytes ?? MAX_RESPONSE_BYTES;
-
-  const get = async (url: string, what: string): Promise<Answer> => {
-    try {
-      const response = await reach(url, { signal: AbortSignal.timeout(timeoutMs) });
-      if (!response.ok) {
-        await response.body?.cancel();
-        throw new KmsError("unavailable.collateral", `${what}: status ${response.status}`);
+    async refresh() {
+      await keeper.settle();
+      if (fetcher !== undefined) {
+        const keys = due(seconds()).flatMap(({ part }) => fetchedKey(part.item) ?? []);
+        await inTurns(keys, REQUESTS_AT_ONCE, (key) => checks.quietly(key));
       }
-      return { headers: response.headers, body: await readBounded(response, maxBytes, what) };
-    } catch (cause) {
-      if (cause instanceof KmsError) throw cause;
-      const isLate = cause instanceof Error && cause.name === "TimeoutError";
-      const problem = isLate ? `no answer within ${timeoutMs} ms` : "the service cannot be reached";
-      throw new KmsError("unavailable.collateral", `${what}: ${problem}`, { cause });
-    }
-  };
-
-  /** Only the network and the status may send us on to the distribution point; a wrong body may not. */
-  const rootCaCrl = async (url: string | undefined, qeIdentityIssuerChain: string): Promise<Uint8Array> => {
-    const answer = url === undefined ? undefined : await get(url, "root_ca_crl").catch(() => undefined);
-    if (answer !== undefined) return readHexList(answer.body);
-    return (await get(rootListUrl(qeIdentityIssuerChain), "root_ca_crl")).body;
-  };
-
-  const load = async (key: CollateralKey): Promise<Collateral> => {
-    const urls = collateralUrls(base, key);
-    const [pckCrl, tcb, qe] = await Promise.all([
-      get(urls.pckCrl, "pck_crl"),
-      get(urls.tcbInfo, "tcb_info"),
-      get(urls.qeIdentity, "qe_identity"),
-    ]);
-    const tcbInfo = readSigned(tcb.body, "tcbInfo");
-    const qeIdentity = readSigned(qe.body, "enclaveIdentity");
-    const qeIdentityIssuerChain = readChainHeader(qe.headers, "SGX-Enclave-Identity-Issuer-Chain");
-    const collateral: Collateral = {
-      rootCaCrl: await rootCaCrl(urls.rootCaCrl, qeIdentityIssuerChain),
-      pckCrl: pckCrl.body,
-      tcbInfoIssuerChain: readChainHeader(tcb.headers, "SGX-TCB-Info-Issuer-Chain", "TCB-Info-Issuer-Chain"),
-      tcbInfo: tcbInfo.text,
-      tcbInfoSignature: tcbInfo.signature,
-      qeIdentityIssuerChain,
-      qeIdentity: qeIdentity.text,
-      qeIdentitySignature: qeIdentity.signature,
-    };
-    requireReadable(collateral);
-    return collateral;
-  };
-
-  return async (key) => {
-    try {
-      return await load(key);
-    } catch (cause) {
-      // an answer that cannot be read is the server's fault and not the caller's: the family says who must act
-      const detail = cause instanceof KmsError ? cause.message : "unexpected error";
-      throw new KmsError("unavailable.collateral", `collateral from the PCCS: ${detail}`, { cause });
-    }
+      await keeper.settle();
+    },
+    nextRefresh() {
+      if (fetcher === undefined) return undefined;
+      const times = shelf.all().flatMap((kept) => (fetchedKey(kept.part.item) && isGood(kept, seconds()) ? [dueAt(kept)] : []));
+      return times.length === 0 ? undefined : Math.min(...times);
+    },
+    status: () =>
+      shelf.all().map(({ part, checkedAt, failedAt }) => {
+        const { name, rank, lastSecond, digest } = part;
+        return { name, kind: part.item.kind, rank, lastSecond, checkedAt, failedAt, digest };
+      }),
+    failures: () => checks.failures,
+    takeProblems: () => keeper.takeProblems(),
+    settled: () => keeper.settle(),
   };
 }
 
-/** What cannot be read is refused here, where the blame is clear; signatures and dates are the verification's work. */
-function requireReadable({ rootCaCrl, pckCrl, tcbInfo, qeIdentity }: Collateral): void {
-  parseCrl(rootCaCrl, "root_ca_crl");
-  parseCrl(pckCrl, "pck_crl");
-  parseTcbInfo(tcbInfo);
-  parseQeIdentity(qeIdentity);
+interface ReadySettings {
+  readonly keeper: Keeper;
+  readonly checks: CollateralChecks;
+  readonly seconds: () => number;
+  readonly isOffline: boolean;
+  readonly patienceMs: number;
 }
 
-async function readBounded(response: Response, maxBytes: number, what: string): Promise<Uint8Array> {
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of response.body ?? []) {
-    size += chunk.length;
-    // leaving the loop cancels the stream
-    if (size > maxBytes) throw new KmsError("unavailable.collateral", `${what}: more than ${maxBytes} bytes`);
-    chunks.push(chunk);
+/** Waits for what is missing, a little for what should be looked for anew, and not at all while the service is known to be away. */
+function createReady({
+  keeper,
+  checks,
+  seconds,
+  isOffline,
+  patienceMs,
+}: ReadySettings): (keys: readonly FetchedKey[]) => Promise<void> {
+  const { shelf } = keeper;
+  const isMissing = (key: ItemKey) => !isGood(shelf.get(nameOf(key)), seconds());
+
+  const ready = async (keys: readonly FetchedKey[]): Promise<void> => {
+    if (keys.some(isMissing)) await keeper.settle(); // an import may have brought it
+    const missing = keys.filter(isMissing);
+    const outcomes = await Promise.allSettled(missing.map(fetchMissing));
+    if (!isOffline) await confirm(keys.filter((key) => !missing.includes(key)));
+    for (const key of keys) {
+      if (!isMissing(key)) continue;
+      const outcome = outcomes[missing.indexOf(key)];
+      throw refusalOf(nameOf(key), outcome?.status === "rejected" ? outcome.reason : undefined);
+    }
+  };
+
+  /** The end of what was kept is an answer already: for news after it nobody waits as long as for the first. */
+  async function fetchMissing(key: FetchedKey): Promise<void> {
+    const asked = checks.check(key);
+    if (shelf.endOf(nameOf(key)) === undefined) return asked;
+    await patiently(asked, patienceMs);
   }
-  return new Uint8Array(Buffer.concat(chunks));
+
+  async function confirm(keys: readonly FetchedKey[]): Promise<void> {
+    const at = seconds();
+    const kept = keys.flatMap((key) => {
+      const found = shelf.get(nameOf(key));
+      return found === undefined ? [] : [{ key, found }];
+    });
+    const overdue = kept.filter(({ found }) => isOverdue(found, at)).map(({ key }) => checks.quietly(key));
+    for (const { key, found } of kept) if (found.failedAt !== undefined && at >= dueAt(found)) void checks.quietly(key);
+    if (overdue.length > 0) await patiently(Promise.all(overdue), patienceMs);
+  }
+
+  function refusalOf(name: string, reason: unknown): KmsError {
+    const problem = reason === undefined ? unanswered(name) : asKmsError(reason);
+    const lastSecond = shelf.endOf(name);
+    // a service that answers with something worse has its own code; one that is away cannot hide that the time is up
+    if (lastSecond === undefined || seconds() <= lastSecond || problem.family !== "unavailable") return problem;
+    const ended = new Date(lastSecond * 1000).toISOString();
+    return new KmsError("unproven.collateral-expired", `${name} ended at ${ended}: ${problem.message}`, { cause: problem });
+  }
+  return ready;
+}
+
+function unanswered(name: string): KmsError {
+  return new KmsError("unavailable.collateral", `${name}: the service has not answered yet`);
+}
+
+/** Ends with the work, or without it when the time is up; the work goes on. */
+async function patiently(work: Promise<unknown>, ms: number): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, ms);
+  try {
+    await Promise.race([work, promise]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function inTurns<T>(values: readonly T[], atOnce: number, work: (value: T) => Promise<void>): Promise<void> {
+  const left = [...values];
+  const turn = async () => {
+    for (let next = left.shift(); next !== undefined; next = left.shift()) await work(next);
+  };
+  await Promise.all(Array.from({ length: atOnce }, turn));
 }

@@ -1,28 +1,22 @@
 /** The requests of a PCCS (Intel's certification API, version 4) and what its answers contain; no network here. */
 import { fromHex, fromUtf8, toHex } from "../../bytes.ts";
 import { KmsError } from "../../errors.ts";
+import type { ItemKey, Tee } from "./collateral-items.ts";
 import { cutMembers } from "./json-text.ts";
-import type { PckCa } from "./pck.ts";
-import { parseChain } from "./x509-path.ts";
 
 export const DEFAULT_PCCS_URL = "https://pccs.phala.network";
 /** Intel's own service serves no hex root list. */
 const INTEL_PCS_URL = "https://api.trustedservices.intel.com";
 const API_PATH = /(?:\/|\/(?:sgx|tdx)\/certification\/v4)$/;
 
-/** What collateral depends on. */
-export interface CollateralKey {
-  readonly tee: "sgx" | "tdx";
-  readonly fmspc: Uint8Array;
-  readonly ca: PckCa;
-}
-
-export interface CollateralUrls {
-  readonly pckCrl: string;
-  readonly tcbInfo: string;
-  readonly qeIdentity: string;
-  /** Undefined where only the distribution point has the root list. */
-  readonly rootCaCrl: string | undefined;
+/** What a quote says of a machine for which the PCCS has the chain: bytes as in the quote. */
+export interface PckRequest {
+  readonly qeId: Uint8Array;
+  readonly encryptedPpid: Uint8Array;
+  readonly cpuSvn: Uint8Array;
+  /** Two bytes, little endian. */
+  readonly pceSvn: Uint8Array;
+  readonly pceId: Uint8Array;
 }
 
 export interface SignedMember {
@@ -40,15 +34,40 @@ export function pccsBase(configured: string): string {
   return base;
 }
 
-export function collateralUrls(base: string, { tee, fmspc, ca }: CollateralKey): CollateralUrls {
-  const sgx = `${base}/sgx/certification/v4`;
-  const own = `${base}/${tee}/certification/v4`;
-  return {
-    pckCrl: `${sgx}/pckcrl?ca=${ca}&encoding=der`,
-    tcbInfo: `${own}/tcb?fmspc=${toHex(fmspc).toUpperCase()}`,
-    qeIdentity: `${own}/qe/identity?update=standard`,
-    rootCaCrl: base.startsWith(INTEL_PCS_URL) ? undefined : `${sgx}/rootcacrl`,
-  };
+export function isIntelPcs(base: string): boolean {
+  return base === INTEL_PCS_URL || base.startsWith(`${INTEL_PCS_URL}/`);
+}
+
+export function itemUrl(base: string, key: Exclude<ItemKey, { kind: "pck-chain" }>): string {
+  const api = (tee: Tee) => `${base}/${tee}/certification/v4`;
+  switch (key.kind) {
+    case "root-crl":
+      return `${api("sgx")}/rootcacrl`;
+    case "pck-crl":
+      return `${api("sgx")}/pckcrl?ca=${key.ca}&encoding=der`;
+    case "tcb-info":
+      return `${api(key.tee)}/tcb?fmspc=${key.fmspc.toUpperCase()}`;
+    case "qe-identity":
+      return `${api(key.tee)}/qe/identity?update=standard`;
+  }
+}
+
+export function pckChainUrl(base: string, { qeId, encryptedPpid, cpuSvn, pceSvn, pceId }: PckRequest): string {
+  const named = { qeid: qeId, encrypted_ppid: encryptedPpid, cpusvn: cpuSvn, pcesvn: pceSvn, pceid: pceId };
+  const query = Object.entries(named).map(([name, bytes]) => `${name}=${toHex(bytes).toUpperCase()}`);
+  return `${base}/sgx/certification/v4/pckcert?${query.join("&")}`;
+}
+
+/** What identifies a machine whose quote carries no chain: everything that a request for it names. */
+export function pckRequestName({ qeId, encryptedPpid, cpuSvn, pceSvn, pceId }: PckRequest): string {
+  return [qeId, encryptedPpid, cpuSvn, pceSvn, pceId].map(toHex).join(" ");
+}
+
+/** CPUSVN and PCESVN that the certificate is for. A PCCS may answer with that of a lower state, whose key signed nothing here. */
+export function requireSameTcb(headers: Headers, { cpuSvn, pceSvn }: PckRequest): void {
+  const tcbm = headers.get("SGX-TCBm");
+  if (tcbm === null || tcbm.toLowerCase() === `${toHex(cpuSvn)}${toHex(pceSvn)}`) return;
+  throw new KmsError("unproven.platform", "SGX-TCBm mismatch: the PCCS has the certificate of another state of this machine");
 }
 
 /** The signed object is cut out of the answer as it stands there: a re-encoding is not what Intel signed. */
@@ -76,14 +95,4 @@ export function readChainHeader(headers: Headers, ...names: readonly string[]): 
 /** A root list as a PCCS serves it: hex text and nothing around it. */
 export function readHexList(body: Uint8Array): Uint8Array {
   return fromHex(fromUtf8(body, "root_ca_crl", "malformed.collateral"), "root_ca_crl", undefined, "malformed.collateral");
-}
-
-/** Where the last certificate of a chain, the root, says its list is. */
-export function rootListUrl(chain: string): string {
-  const uri = parseChain(chain).at(-1)?.crlUris?.[0];
-  const url = uri !== undefined && URL.canParse(uri) ? new URL(uri) : undefined;
-  if (url?.protocol !== "https:" && url?.protocol !== "http:") {
-    throw new KmsError("malformed.collateral", "qe identity issuer chain: no usable distribution point");
-  }
-  return url.href;
 }
