@@ -5,13 +5,13 @@ import { composeHash, defaultAppId, MAX_COMPOSE_BYTES, parseCompose } from "../k
 import { kmsManifest } from "../kms/attestation/compose-manifest.ts";
 import { mrConfigIdV1 } from "../kms/attestation/mr-config.ts";
 import { toHex } from "../kms/bytes.ts";
-import { type Code, KmsError } from "../kms/errors.ts";
+import { KmsError } from "../kms/errors.ts";
 import { composeHashResult, type HashFlags, requireClean } from "./compose-hash.ts";
 import { composeWarnings, warningText } from "./compose-lint.ts";
 import { type CommandResult, hinted } from "./lib/cli.ts";
 import { parseHexOption } from "./lib/hex-option.ts";
 import { readInput, readInputText } from "./lib/input-file.ts";
-import { runProgram, type Work, withHints } from "./lib/program.ts";
+import { runProgram, type Work } from "./lib/program.ts";
 
 const HASH_DESCRIPTION = `Print the compose hash and what follows from it.
 
@@ -22,10 +22,6 @@ const MANIFEST_DESCRIPTION = `Write the app-compose.json of a KMS whose disk is 
 
 The file has the form of the VMM client, so that its hash is the one the guest measures. Its key-provider event will name the
 enclave that sealed the disk: pin it with --key-provider-id, and check it with ./run evidence key-provider.`;
-
-const hints: Readonly<Partial<Record<Code, string>>> = {
-  "malformed.compose": "./run compose manifest writes a file of the right form",
-};
 
 interface ManifestFlags {
   readonly dockerCompose: string;
@@ -52,7 +48,7 @@ function createProgram(chosen: (work: Work) => void): Command {
     .option("--strict", "refuse what is otherwise a warning")
     .option("--json", "one JSON document on stdout")
     .action((file: string, flags: HashFlags) =>
-      chosen(() => withHints(hints, async () => composeHashResult(await readInput(file, MAX_COMPOSE_BYTES), flags))),
+      chosen(async () => composeHashResult(await readInput(file, MAX_COMPOSE_BYTES), flags)),
     );
   program
     .command("manifest")
