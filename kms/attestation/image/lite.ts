@@ -1,18 +1,19 @@
 /** The lite OS image check: the launch registers recomputed from a small document instead of the image itself. */
+import { encode } from "cborg";
 import { KmsError } from "../../errors.ts";
 import { isAcpiEvent, type TdxEvent } from "../evidence.ts";
 import type { TdReport10, TdReport15 } from "../tdx/report.ts";
 import { decodeDocument, memberBytes, memberMap, provenDocument } from "./measurement-document.ts";
 import { isTwoPass } from "./qemu-version.ts";
 import { type AcpiDigests, type LaunchRegisters, REGISTER_BYTES, requireRegisters, rtmr0, rtmr1, rtmr2 } from "./registers.ts";
-import { buildTdHob, type HobWitness, parseHobWitness, SPLIT_MEMORY_BYTES } from "./td-hob.ts";
+import { buildTdHob, encodeHobWitness, type HobWitness, parseHobWitness, SPLIT_MEMORY_BYTES } from "./td-hob.ts";
 import type { VmConfig } from "./vm-config.ts";
 
 export const LITE_DOCUMENT_NAME = "measurement.tdx.cbor";
 const LITE_VERSION = 3;
 const OVMF_VARIANT = "pre202505";
 /** Between 2 GiB and the split the kernel's own hash depends on the memory size, which the document does not cover. */
-const SMALL_MEMORY_BYTES = 2147483648n;
+export const SMALL_MEMORY_BYTES = 2147483648n;
 
 export interface LiteDocument {
   readonly cmdlineSha384: Uint8Array;
@@ -42,6 +43,24 @@ export function parseLiteDocument(bytes: Uint8Array): LiteDocument {
     },
     tdHob: parseHobWitness(memberBytes(tdvf, "td_hob")),
   };
+}
+
+/** Members in the order of the guest's builder: the checksum file has the hash of these bytes. */
+export function encodeLiteDocument(document: LiteDocument): Uint8Array {
+  const value = {
+    version: LITE_VERSION,
+    image: {
+      cmdline_sha384: document.cmdlineSha384,
+      kernel_authenticode: document.kernelAuthenticode,
+      initrd_sha384: document.initrdSha384,
+    },
+    tdvf: {
+      ovmf: document.ovmf,
+      mrtd: { single_pass: document.mrtd.singlePass, two_pass: document.mrtd.twoPass },
+      td_hob: encodeHobWitness(document.tdHob),
+    },
+  };
+  return encode(value, { mapSorter: () => 0 });
 }
 
 export function expectedLiteRegisters(

@@ -2,6 +2,7 @@
 import { type AcpiSource, acpiMachineOf } from "./acpi.ts";
 import type { ImageFiles } from "./image-files.ts";
 import { kernelDigest } from "./kernel.ts";
+import { type LiteDocument, SMALL_MEMORY_BYTES } from "./lite.ts";
 import { mrtdOf, type PageOrder } from "./mrtd.ts";
 import { isTwoPass } from "./qemu-version.ts";
 import { type AcpiDigests, type LaunchRegisters, rtmr0, rtmr1, rtmr2, sha384 } from "./registers.ts";
@@ -23,6 +24,19 @@ export function measureWith(files: ImageFiles, config: VmConfig, acpi: AcpiDiges
     rtmr0: rtmr0(buildTdHob(hobWitnessOf(tdvf), memorySize), acpi),
     rtmr1: rtmr1(kernelDigest(files.kernel, { memorySize, initrdSize: files.initrd.size })),
     rtmr2: rtmr2(commandLineDigest(files.cmdline), files.initrd.sha384),
+  };
+}
+
+/** What a lite guest brings in place of the image: all that its registers need beside the machine. */
+export function liteDocumentOf(files: ImageFiles): LiteDocument {
+  const tdvf = parseTdvf(files.firmware);
+  return {
+    cmdlineSha384: commandLineDigest(files.cmdline),
+    kernelAuthenticode: kernelDigest(files.kernel, { memorySize: SMALL_MEMORY_BYTES, initrdSize: files.initrd.size }),
+    initrdSha384: files.initrd.sha384,
+    ovmf: files.ovmfVariant ?? "pre202505",
+    mrtd: { singlePass: mrtdOf(tdvf, "single-pass"), twoPass: mrtdOf(tdvf, "two-pass") },
+    tdHob: hobWitnessOf(tdvf),
   };
 }
 
