@@ -1,24 +1,20 @@
 /** Asks KmsAuth for a decision: policy answer and gateway id at one block of the right chain, within one deadline. */
-import { decodeFunctionResult, encodeFunctionData, type Hex, parseAbi, prepareEncodeFunctionData } from "viem";
+import type { Hex } from "viem";
 import { type BlockReference, type BootInfoMessage, type BootKind, boundedReason, type Decision } from "./api.ts";
 import { type AgreedReads, type BlockReader, type BlockReaderSettings, createBlockReader } from "./block-reader.ts";
 import { absentIdentityReason, toAppBootInfo } from "./boot-info.ts";
 import { explain } from "./gates.ts";
+import {
+  addressOf,
+  appImplementationCall,
+  gatewayAppIdCall,
+  kmsInfoCall,
+  kmsInfoOf,
+  policyCall,
+  textOf,
+  verdictOf,
+} from "./kms-auth-abi.ts";
 import { UnavailableError } from "./unavailable.ts";
-
-const abi = parseAbi([
-  "struct AppBootInfo { address appId; bytes32 composeHash; address instanceId; bytes32 deviceId; bytes32 mrAggregated; bytes32 mrSystem; bytes32 osImageHash; string tcbStatus; string[] advisoryIds; }",
-  "function isAppAllowed(AppBootInfo bootInfo) view returns (bool isAllowed, string reason)",
-  "function isKmsAllowed(AppBootInfo bootInfo) view returns (bool isAllowed, string reason)",
-  "function gatewayAppId() view returns (string)",
-  "function appImplementation() view returns (address)",
-  "function kmsInfo() view returns (bytes k256Pubkey, bytes caPubkey, bytes quote, bytes eventlog)",
-]);
-
-/** Made once: viem hashes a function's signature for every encoding, a fifth of what a decision costs outside its sockets. */
-const gatewayCall = encodeFunctionData({ abi, functionName: "gatewayAppId" });
-const appPolicy = prepareEncodeFunctionData({ abi, functionName: "isAppAllowed" });
-const kmsPolicy = prepareEncodeFunctionData({ abi, functionName: "isKmsAllowed" });
 
 export interface Deployment {
   readonly gatewayAppId: string;
@@ -41,20 +37,18 @@ export function createAuthority(settings: BlockReaderSettings): Authority {
   return {
     decide: (kind, boot) => decide(reader, kind, boot),
     deployment: () => describe(reader),
-    ready: () => reader.read([gatewayCall], readyAt),
+    ready: () => reader.read([gatewayAppIdCall], readyAt),
   };
 }
 
 function decide(reader: BlockReader, kind: BootKind, boot: BootInfoMessage): Promise<Decision> {
-  const functionName = kind === "app" ? "isAppAllowed" : "isKmsAllowed";
-  const args = [toAppBootInfo(boot)] as const;
   const calls = [
-    gatewayCall, // first: a policy that burns all gas leaves it none
-    kind === "app" ? encodeFunctionData({ ...appPolicy, args }) : encodeFunctionData({ ...kmsPolicy, args }),
+    gatewayAppIdCall, // first: a policy that burns all gas leaves it none
+    policyCall(kind === "app" ? "isAppAllowed" : "isKmsAllowed", toAppBootInfo(boot)),
   ];
   return reader.read(calls, ({ block, results: [gateway, policy] }) => {
-    const gatewayAppId = decoded(gateway, (data) => decodeFunctionResult({ abi, functionName: "gatewayAppId", data }));
-    const [allows, reason] = decoded(policy, (data) => decodeFunctionResult({ abi, functionName, data }));
+    const gatewayAppId = decoded(gateway, textOf);
+    const { allows, reason } = decoded(policy, verdictOf);
     const absent = allows ? absentIdentityReason(kind, boot) : undefined;
     const verdict = { isAllowed: allows && absent === undefined, reason: boundedReason(absent ?? reason) };
     return { ...verdict, gatewayAppId, ...explain(kind, boot, verdict), block };
@@ -62,31 +56,28 @@ function decide(reader: BlockReader, kind: BootKind, boot: BootInfoMessage): Pro
 }
 
 function describe(reader: BlockReader): Promise<Deployment> {
-  const names = ["gatewayAppId", "appImplementation", "kmsInfo"] as const;
-  const calls = names.map((functionName) => encodeFunctionData({ abi, functionName }));
+  const calls = [gatewayAppIdCall, appImplementationCall, kmsInfoCall];
   return reader.read(calls, ({ chainId, results: [gateway, implementation, info] }) => {
-    const [k256Pubkey, caPubkey] = decoded(info, (data) => decodeFunctionResult({ abi, functionName: "kmsInfo", data }));
-    const isRegistered = k256Pubkey !== "0x" || caPubkey !== "0x";
+    const keys = decoded(info, kmsInfoOf);
+    const isRegistered = keys.k256Pubkey !== "" || keys.caPubkey !== "";
     return {
-      gatewayAppId: decoded(gateway, (data) => decodeFunctionResult({ abi, functionName: "gatewayAppId", data })),
+      gatewayAppId: decoded(gateway, textOf),
       chainId,
-      appImplementation: decoded(implementation, (data) =>
-        decodeFunctionResult({ abi, functionName: "appImplementation", data }),
-      ),
-      kmsInfo: isRegistered ? { k256Pubkey: k256Pubkey.slice(2), caPubkey: caPubkey.slice(2) } : null,
+      appImplementation: decoded(implementation, addressOf),
+      kmsInfo: isRegistered ? keys : null,
     };
   });
 }
 
 function readyAt({ block, results: [gateway] }: AgreedReads): BlockReference {
-  decoded(gateway, (data) => decodeFunctionResult({ abi, functionName: "gatewayAppId", data }));
+  decoded(gateway, textOf);
   return block;
 }
 
-/** What another contract answers decodes to nothing: unavailable, not denied. */
-function decoded<T>(data: Hex | undefined, decode: (data: Hex) => T): T {
+/** What another contract answers cannot be read: unavailable, not denied. */
+function decoded<T>(data: Hex | undefined, read: (data: Hex) => T): T {
   try {
-    return decode(data ?? "0x");
+    return read(data ?? "0x");
   } catch (cause) {
     throw new UnavailableError("contract-answer", { cause });
   }

@@ -1,6 +1,7 @@
 /** The values of the environment that have a form of their own: RPC endpoints and the contract's address. */
-import { getAddress, type Hex } from "viem";
+import type { Hex } from "viem";
 import { endpointOf } from "./exchange.ts";
+import { checksummed } from "./kms-auth-abi.ts";
 
 export interface RpcUrls {
   readonly rpcUrls: readonly string[];
@@ -51,7 +52,7 @@ export function parseContract(text: string | undefined): ContractAddress {
   const kmsContract: Hex = `0x${digits.toLowerCase()}`;
   if (/^0+$/.test(digits)) throw new Error("KMS_CONTRACT_ADDR must not be the zero address");
   const isMixedCase = digits !== digits.toLowerCase() && digits !== digits.toUpperCase();
-  if (isMixedCase && getAddress(kmsContract) !== text)
+  if (isMixedCase && checksummed(kmsContract) !== text)
     throw new Error("KMS_CONTRACT_ADDR has a wrong checksum: is there a typo?");
   return { kmsContract, kmsContractAddr: text };
 }
