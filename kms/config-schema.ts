@@ -39,6 +39,7 @@ const rpc = table({
 const attestation = table({
   insecure_allow_external_trust_anchors: z.boolean().default(false),
   urls: table({ pccs: optionalUrl, amd_kds: optionalUrl }),
+  collateral: table({ dir: path.optional(), offline: z.boolean().default(false) }),
   root_ca: table({
     tdx: path.optional(),
     gcp_tpm: path.optional(),

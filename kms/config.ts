@@ -32,6 +32,11 @@ export interface Settings {
   readonly awsNitroTpmKeyRelease: boolean;
   /** Empty: the vendor's default service. */
   readonly pccsUrl: string;
+  readonly collateral: {
+    readonly dir: string;
+    /** No PCCS is asked: only what is imported counts. */
+    readonly isOffline: boolean;
+  };
   /** File of a TDX root CA that replaces Intel's. */
   readonly tdxRootFile: string | undefined;
   readonly image: {
@@ -169,6 +174,11 @@ function toSettings({ rpc, core }: Config, cwd: string, env: Environment): Setti
     sevSnpKeyRelease: core.sev_snp_key_release,
     awsNitroTpmKeyRelease: core.aws_nitro_tpm_key_release,
     pccsUrl: core.attestation.urls.pccs ?? "",
+    collateral: {
+      // beside the keys and not among them: a backup of keys holds nothing that is fetched
+      dir: core.attestation.collateral.dir === undefined ? `${certDir}-collateral` : file(core.attestation.collateral.dir),
+      isOffline: core.attestation.collateral.offline,
+    },
     tdxRootFile: core.attestation.root_ca.tdx === undefined ? undefined : file(core.attestation.root_ca.tdx),
     image: {
       verify: core.image.verify,

@@ -3,10 +3,12 @@ import { readFile } from "node:fs/promises";
 import type { Logger } from "pino";
 import { type AdminService, loadServerTls, prepareAdminService } from "./admin-service.ts";
 import { SELF_BOOT_RENEWAL_MS } from "./authorization/self-boot.ts";
+import { collateralMetrics } from "./collateral-metrics.ts";
+import { keepCollateralFresh } from "./collateral-refresh.ts";
 import type { TlsFiles } from "./config.ts";
 import { KmsError } from "./errors.ts";
 import { type Listener, listen } from "./http/listeners.ts";
-import { createMetrics } from "./http/metrics.ts";
+import { createMetrics, type MetricsSources } from "./http/metrics.ts";
 import { createOnboardApp } from "./http/onboard-app.ts";
 import { createServiceApp } from "./http/service-app.ts";
 import { inspectKeyStore, loadKeySet, recoverKeyStore, type StoredKeySet } from "./keys/store.ts";
@@ -29,6 +31,7 @@ export interface Run {
 export async function startKms(run: Run): Promise<void> {
   const { settings } = run.services;
   const admin = await prepareAdminService(settings.admin);
+  keepCollateralFresh({ ...run.services, log: run.log });
   await recoverKeys(run);
   if (settings.onboard.enabled && (await inspectKeyStore(settings.certDir)) === "empty") {
     await getKeys(run);
@@ -87,7 +90,7 @@ async function loadKeys({ services, log }: Run): Promise<StoredKeySet> {
 
 async function serveMain({ services, log, version, serving }: Run, keys: StoredKeySet): Promise<Listener> {
   const { rpc } = services.settings;
-  const metrics = services.settings.metrics ? createMetrics({ downloads: services.downloadCounts }) : undefined;
+  const metrics = services.settings.metrics ? createMetrics(metricsSources(services)) : undefined;
   const app = createServiceApp({
     prefix: "KMS.",
     rpcs: serviceRpcs(services, keys, log),
@@ -107,6 +110,10 @@ async function serveMain({ services, log, version, serving }: Run, keys: StoredK
   log.info({ url: listener.url, mode: "main" }, "listening");
   if (services.settings.enforceSelfAuthorization) renewSelfBootOnTimer({ services, log });
   return listener;
+}
+
+function metricsSources({ downloadCounts, collateral, now }: Services): MetricsSources {
+  return { downloads: downloadCounts, collateral: () => collateralMetrics(collateral, now) };
 }
 
 /** A signal ends both. */

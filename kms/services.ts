@@ -4,7 +4,8 @@ import { readFile } from "node:fs/promises";
 import { createAuthClient } from "../auth-eth/api.ts";
 import type { DownloadCounts } from "./attestation/image/cache-images.ts";
 import { createStands } from "./attestation/standing.ts";
-import { createCollateralStore } from "./attestation/tdx/collateral-store.ts";
+import { collateralFolder } from "./attestation/tdx/collateral-disk.ts";
+import { type CollateralStore, createCollateralStore } from "./attestation/tdx/collateral-store.ts";
 import { intelSgxRootCa, loadTrustAnchor, type TrustAnchor } from "./attestation/tdx/trust-anchor.ts";
 import { createVerifier, type Verifier } from "./attestation/verifier.ts";
 import { type Authority, createAuthority } from "./authorization/authority.ts";
@@ -28,6 +29,7 @@ export interface Services {
   readonly random: Random;
   readonly disk: Disk;
   readonly agent: GuestAgent;
+  readonly collateral: CollateralStore;
   readonly verifier: Verifier;
   readonly ownEvidence: OwnEvidence;
   readonly authority: Authority;
@@ -38,10 +40,13 @@ export interface Services {
   readonly renewSelfBoot: () => Promise<void>;
 }
 
-export async function createServices(settings: Settings, version: string): Promise<Services> {
-  const now = () => new Date();
+/** The clock is an argument, so that a test can let a month pass. */
+export async function createServices(settings: Settings, version: string, now = () => new Date()): Promise<Services> {
   const anchor = await trustAnchor(settings.tdxRootFile);
-  const collateral = createCollateralStore({ pccsUrl: settings.pccsUrl, anchor, now });
+  const { dir, isOffline } = settings.collateral;
+  const folder = collateralFolder(dir, anchor);
+  const collateral = createCollateralStore({ pccsUrl: settings.pccsUrl, anchor, now, folder, isOffline });
+  await collateral.settled(); // what the folder has is known before anybody asks
   const verifier = createVerifier({ tdxRoot: anchor, collateral, now });
   const stands = createStands({ tdxRoot: anchor, isCurrent: collateral.isCurrent, now });
   const agent = createGuestAgent(settings.agentAddress);
@@ -63,6 +68,7 @@ export async function createServices(settings: Settings, version: string): Promi
     random,
     disk: systemDisk,
     agent,
+    collateral,
     verifier,
     ownEvidence,
     authority,

@@ -12,9 +12,11 @@ export interface Metrics {
 export interface MetricsSources {
   /** OS image archives that were asked for, and those that could not be had. */
   readonly downloads?: () => { readonly downloads: number; readonly failures: number };
+  /** Whole lines of it. */
+  readonly collateral?: () => string;
 }
 
-export function createMetrics({ downloads }: MetricsSources = {}): Metrics {
+export function createMetrics({ downloads, collateral }: MetricsSources = {}): Metrics {
   let requests = 0;
   let failures = 0;
   let handshakes = 0;
@@ -31,7 +33,8 @@ export function createMetrics({ downloads }: MetricsSources = {}): Metrics {
       counter("dstack_kms_attestation_requests_total", "Requests that need an attested caller.", requests) +
       counter("dstack_kms_attestation_failures_total", "Requests that need an attested caller and were refused.", failures) +
       counter("keyward_kms_handshake_failures_total", "Connections that ended in the TLS handshake.", handshakes) +
-      (downloads === undefined ? "" : downloadsText(downloads())),
+      (downloads === undefined ? "" : downloadsText(downloads())) +
+      (collateral?.() ?? ""),
   };
 }
 
