@@ -1,10 +1,11 @@
 /** BootInfo: the identity that verified evidence proves, as the policy webhook and the contracts know it. */
 import { createHash } from "node:crypto";
-import { concat, isZero, needLength, toHex } from "../bytes.ts";
+import { concat, equal, isZero, needLength, toHex } from "../bytes.ts";
 import { KmsError } from "../errors.ts";
 import { type BootMode, findEvent, replayEvents } from "./events.ts";
 import type { RuntimeEvent } from "./evidence.ts";
-import type { VerifiedEvidence } from "./verifier.ts";
+import type { ProvenPcrs } from "./proven-pcrs.ts";
+import type { VerifiedEvidence, VerifiedTdQuote, VerifiedTdxHalf } from "./verifier.ts";
 
 export type TeeVariant = "dstack-tdx" | "dstack-gcp-tdx" | "dstack-nitro-enclave" | "dstack-amd-sev-snp" | "dstack-aws-nitro-tpm";
 
@@ -50,25 +51,63 @@ const INSTANCE_ID_BYTES = 20;
 export function tdxBootInfo(verified: VerifiedEvidence, osImageHash: Uint8Array, mode: BootMode): BootInfo {
   const { runtimeEvents } = verified.evidence.stack;
   const { body } = verified.quote.quote;
-  // at boot time the key provider is not known yet, even if the log has it by now
-  const keyProviderInfo = mode === "boottime" ? new Uint8Array(0) : payloadOf(runtimeEvents, "key-provider");
+  const identity = bootIdentity(runtimeEvents, verified.quote, mode);
   const launch = concat(body.mrTd, body.rtmr0, body.rtmr1, body.rtmr2);
   const owner = concat(body.mrConfigId, body.mrOwner, body.mrOwnerConfig);
-  const appId = payloadOf(runtimeEvents, "app-id");
-  if (appId.length !== APP_ID_BYTES) throw new KmsError("unproven.app-id", "app_id must be 20 bytes");
   return {
     teeVariant: "dstack-tdx",
     // the three owner registers count all together or not at all
     mrAggregated: sha256(launch, replayEvents(runtimeEvents, "sha384", mode), isZero(owner) ? new Uint8Array(0) : owner),
     osImageHash,
-    mrSystem: sha256(launch, mrKeyProvider(keyProviderInfo)),
+    mrSystem: sha256(launch, mrKeyProvider(identity.keyProviderInfo)),
+    ...identity,
+  };
+}
+
+/**
+ * BootInfo of a TDX guest on Google's cloud. Its hardware registers are nobody's promise there, so the vTPM's stand in their
+ * place; `pcrs` can only come from a verifier of that vTPM, and has to be of the very quote and the very events.
+ */
+export function gcpBootInfo(half: VerifiedTdxHalf, pcrs: ProvenPcrs, osImageHash: Uint8Array, mode: BootMode): BootInfo {
+  const { stack, platform } = half.evidence;
+  const { runtimeEvents } = stack;
+  if (!equal(pcrs.qualifiedData, sha256(platform.quote)))
+    throw new KmsError("unproven.report-data", "tpm qualified_data mismatch");
+  const replayed = replayEvents(runtimeEvents, "sha256");
+  if (!equal(pcrs.pcr14, replayed)) {
+    throw new KmsError("unproven.event-log", `PCR14 mismatch, quoted: ${toHex(pcrs.pcr14)}, replayed: ${toHex(replayed)}`);
+  }
+  const identity = bootIdentity(runtimeEvents, half.quote, mode);
+  return {
+    teeVariant: "dstack-gcp-tdx",
+    mrAggregated: sha256(
+      needLength(pcrs.pcr0, 32, "PCR0"),
+      needLength(pcrs.pcr2, 32, "PCR2"),
+      replayEvents(runtimeEvents, "sha256", mode),
+    ),
+    osImageHash,
+    mrSystem: sha256(osImageHash, mrKeyProvider(identity.keyProviderInfo)),
+    ...identity,
+  };
+}
+
+/** What the events and the platform certificate say, on every platform alike. */
+function bootIdentity(
+  events: readonly RuntimeEvent[],
+  quote: VerifiedTdQuote,
+  mode: BootMode,
+): Omit<BootInfo, "teeVariant" | "mrAggregated" | "mrSystem" | "osImageHash"> {
+  const appId = payloadOf(events, "app-id");
+  if (appId.length !== APP_ID_BYTES) throw new KmsError("unproven.app-id", "app_id must be 20 bytes");
+  return {
     appId,
-    composeHash: exactOrEmpty(payloadOf(runtimeEvents, "compose-hash"), COMPOSE_HASH_BYTES, "compose-hash event"),
-    instanceId: exactOrEmpty(payloadOf(runtimeEvents, "instance-id"), INSTANCE_ID_BYTES, "instance-id event"),
-    deviceId: sha256(verified.quote.ppid),
-    keyProviderInfo,
-    tcbStatus: verified.quote.status,
-    advisoryIds: verified.quote.advisoryIds,
+    composeHash: exactOrEmpty(payloadOf(events, "compose-hash"), COMPOSE_HASH_BYTES, "compose-hash event"),
+    instanceId: exactOrEmpty(payloadOf(events, "instance-id"), INSTANCE_ID_BYTES, "instance-id event"),
+    deviceId: sha256(quote.ppid),
+    // at boot time the key provider is not known yet, even if the log has it by now
+    keyProviderInfo: mode === "boottime" ? new Uint8Array(0) : payloadOf(events, "key-provider"),
+    tcbStatus: quote.status,
+    advisoryIds: quote.advisoryIds,
   };
 }
 

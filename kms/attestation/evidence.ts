@@ -42,9 +42,16 @@ export interface TdxEvidence {
   readonly eventLog: readonly TdxEvent[];
 }
 
+export interface GcpTdxEvidence {
+  readonly kind: "gcp-tdx";
+  readonly quote: Uint8Array;
+  readonly eventLog: readonly TdxEvent[];
+  readonly tpmQuote: TpmQuote;
+}
+
 export type PlatformEvidence =
   | TdxEvidence
-  | { readonly kind: "gcp-tdx"; readonly quote: Uint8Array; readonly eventLog: readonly TdxEvent[]; readonly tpmQuote: TpmQuote }
+  | GcpTdxEvidence
   | { readonly kind: "nitro-enclave"; readonly nsmQuote: Uint8Array }
   | {
       readonly kind: "sev-snp";

@@ -3,7 +3,7 @@ import { equal, isZero, toHex, utf8 } from "../bytes.ts";
 import { KmsError } from "../errors.ts";
 import { requireBootOrder } from "./event-order.ts";
 import { checkPreimages, replayEvents } from "./events.ts";
-import type { Evidence, Stack, TdxEvidence } from "./evidence.ts";
+import type { Evidence, GcpTdxEvidence, Stack, TdxEvidence } from "./evidence.ts";
 import { type BoundEvidence, reportData } from "./report-data.ts";
 import type { Collateral } from "./tdx/collateral.ts";
 import type { CollateralSource } from "./tdx/collateral-store.ts";
@@ -41,6 +41,22 @@ class Verified {
 }
 
 export type VerifiedEvidence = Verified;
+
+type BoundGcpEvidence = BoundEvidence & { readonly platform: GcpTdxEvidence };
+
+/** The TDX half of a GCP guest's evidence. Another class, so that nothing takes it for the whole: the vTPM half is not in it. */
+class VerifiedHalf {
+  declare protected readonly half: true;
+  readonly evidence: BoundGcpEvidence;
+  readonly quote: VerifiedTdQuote;
+
+  constructor(evidence: BoundGcpEvidence, quote: VerifiedTdQuote) {
+    this.evidence = evidence;
+    this.quote = quote;
+  }
+}
+
+export type VerifiedTdxHalf = VerifiedHalf;
 
 export interface Verifier {
   verify(evidence: BoundEvidence): Promise<VerifiedEvidence>;
@@ -81,12 +97,29 @@ export function verifyEvidenceWith(
 ): VerifiedEvidence {
   const inputs = { collateral, anchor, now };
   const platform = tdxOf(evidence);
-  checkPodPayload(evidence.stack); // 2
-  const quote = verifyTdQuote(parseQuote(platform.quote), inputs, memory); // 3, 4
-  checkReplay(evidence.stack, quote.quote.body); // 5
-  checkQuotedReportData(evidence.stack, quote.quote.body); // 6
-  checkPreimages(platform.eventLog); // 8; 7 is for GCP
+  const quote = verifyTdxPart(evidence.stack, platform, inputs, memory);
   return new Verified({ ...evidence, platform }, quote, inputs);
+}
+
+/** Not enough for any key: the link to the vTPM and its PCRs are still to be proven. */
+export function verifyTdxHalf(evidence: BoundEvidence, inputs: VerificationInputs): VerifiedTdxHalf {
+  const { platform } = evidence;
+  if (platform.kind !== "gcp-tdx") throw unsupported(platform.kind);
+  return new VerifiedHalf({ ...evidence, platform }, verifyTdxPart(evidence.stack, platform, inputs));
+}
+
+function verifyTdxPart(
+  stack: Stack,
+  platform: TdxEvidence | GcpTdxEvidence,
+  inputs: VerificationInputs,
+  memory?: OpenedCollateral,
+): VerifiedTdQuote {
+  checkPodPayload(stack); // 2
+  const quote = verifyTdQuote(parseQuote(platform.quote), inputs, memory); // 3, 4
+  checkReplay(stack, quote.quote.body); // 5
+  checkQuotedReportData(stack, quote.quote.body); // 6
+  checkPreimages(platform.eventLog); // 8; 7 is for the vTPM of GCP
+  return quote;
 }
 
 /** DCAP, then what dstack demands of a TD. */
@@ -105,10 +138,12 @@ export function requireTd(quote: VerifiedQuote): VerifiedTdQuote {
 }
 
 function tdxOf({ platform }: Evidence): TdxEvidence {
-  if (platform.kind !== "tdx") {
-    throw new KmsError("unproven.platform-unsupported", `platform ${platform.kind} is not supported by this release`);
-  }
+  if (platform.kind !== "tdx") throw unsupported(platform.kind);
   return platform;
+}
+
+function unsupported(kind: string): KmsError {
+  return new KmsError("unproven.platform-unsupported", `platform ${kind} is not supported by this release`);
 }
 
 function checkPodPayload({ kind, reportDataPayload, reportData: claimed }: Stack): void {
