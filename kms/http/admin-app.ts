@@ -33,7 +33,7 @@ export function createAdminApp({ rpcs, credentials, log }: AdminAppInput): App {
     log.info({ from, as: verdict.as, method: c.req.method, path: c.req.path }, "admin request");
     return next();
   });
-  app.on(["GET", "POST"], "/prpc/:method", (c) => answer(c.req.raw, c.req.param("method"), async () => undefined));
+  app.on(["GET", "POST"], "/prpc/:method", (c) => answer(c.env.incoming, c.req.param("method"), async () => undefined));
   return app;
 }
 

@@ -1,4 +1,6 @@
 /** Reads a request body up to the limit, which holds while reading and not only where a length was announced. */
+import type { IncomingMessage } from "node:http";
+import type { Readable } from "node:stream";
 import { KmsError } from "../errors.ts";
 
 /** The protocol's limit for every method: 10 MiB. */
@@ -44,15 +46,30 @@ export interface BodyLease {
   end(): void;
 }
 
-export async function readBody(request: Request, lease: BodyLease): Promise<Uint8Array> {
-  if (Number(request.headers.get("content-length") ?? 0) > MAX_BODY_BYTES) throw tooLarge();
+/** A request as Node has it: its body through web streams would cost more than all the rest of the transport. */
+export type IncomingBody = Readable & Pick<IncomingMessage, "headers">;
+
+export async function readBody(request: IncomingBody, lease: BodyLease): Promise<Uint8Array> {
+  if (Number(request.headers["content-length"] ?? 0) > MAX_BODY_BYTES) throw tooLarge();
+  if (request.destroyed) throw interrupted();
   const body = new GrowingBuffer(lease);
-  const reader = request.body?.getReader();
-  for (;;) {
-    const read = await reader?.read().catch(interrupted);
-    if (read === undefined || read.done) return body.bytes();
-    if (body.length + read.value.length > MAX_BODY_BYTES) throw tooLarge();
-    body.append(read.value);
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const onData = (chunk: Uint8Array) => {
+    try {
+      body.append(chunk);
+    } catch (thrown) {
+      reject(thrown);
+      request.pause(); // what is left is for the listener to throw away
+    }
+  };
+  const onEnd = () => resolve();
+  const onCut = (cause?: unknown) => reject(interrupted(cause));
+  request.on("data", onData).on("end", onEnd).on("error", onCut).on("close", onCut);
+  try {
+    await promise;
+    return body.bytes();
+  } finally {
+    request.off("data", onData).off("end", onEnd).off("close", onCut);
   }
 }
 
@@ -69,12 +86,9 @@ class GrowingBuffer {
     this.#lease = lease;
   }
 
-  get length(): number {
-    return this.#length;
-  }
-
   append(chunk: Uint8Array): void {
     const needed = this.#length + chunk.length;
+    if (needed > MAX_BODY_BYTES) throw tooLarge();
     if (needed > this.#buffer.length) {
       const size = Math.min(Math.max(needed, this.#buffer.length * 2), MAX_BODY_BYTES);
       this.#lease.need(size);
@@ -95,6 +109,6 @@ function tooLarge(): KmsError {
   return new KmsError("malformed.body-too-large", "failed to read data: payload too large");
 }
 
-function interrupted(cause: unknown): never {
-  throw new KmsError("malformed.request", "failed to read data: the body ended early", { cause });
+function interrupted(cause?: unknown): KmsError {
+  return new KmsError("malformed.request", "failed to read data: the body ended early", { cause });
 }

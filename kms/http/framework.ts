@@ -19,9 +19,11 @@ export const PLAIN_TEXT = { "Content-Type": "text/plain; charset=utf-8" } as con
 /** An app without routes of its own, with the headers on every answer. */
 export function createFramedApp(log: Log, headers: Readonly<Record<string, string>> = {}): App {
   const app: App = new Hono({ getPath: (request) => routePath(request.url) });
-  app.use(async (c, next) => {
-    await next();
-    for (const [name, value] of Object.entries({ ...DEFAULT_HEADERS, ...headers })) c.res.headers.set(name, value);
+  const everywhere = Object.entries({ ...DEFAULT_HEADERS, ...headers });
+  app.use((c, next) => {
+    // on Node's own response: a header that is set on a web one has it built in full and read back through a stream
+    for (const [name, value] of everywhere) c.env.outgoing.setHeader(name, value);
+    return next();
   });
   app.notFound((c) => errorPage(c.req.header("accept"), 404, "Not Found", "The requested resource could not be found."));
   app.onError((error, c) => {

@@ -36,6 +36,6 @@ export function createOnboardApp({ rpcs, onFinish, log }: OnboardAppInput): App 
     finish();
     return c.body("OK", 200, PLAIN_TEXT);
   });
-  app.on(["GET", "POST"], "/prpc/:method", (c) => answer(c.req.raw, c.req.param("method"), async () => undefined));
+  app.on(["GET", "POST"], "/prpc/:method", (c) => answer(c.env.incoming, c.req.param("method"), async () => undefined));
   return app;
 }

@@ -1,15 +1,16 @@
 /** One pRPC call: negotiate, know the caller, read, find the method, parse, do the work, answer. */
+import type { IncomingMessage } from "node:http";
 import { create, type DescMessage, toBinary } from "@bufbuild/protobuf";
 import type { VerifiedEvidence } from "../attestation/verifier.ts";
 import { asKmsError, KmsError } from "../errors.ts";
-import { BodyMemory, readBody } from "./body.ts";
+import { BodyMemory, type IncomingBody, readBody } from "./body.ts";
 import { PrpcErrorSchema } from "./gen/prpc_pb.ts";
 import { decodeJson, decodeQuery, encodeJson } from "./json-codec.ts";
 import type { Log } from "./log.ts";
 import { inTime, Places } from "./places.ts";
 import type { PlainMessage } from "./plain.ts";
 import { decodeProtobuf, encodeProtobuf } from "./protobuf-codec.ts";
-import { methodName } from "./request-path.ts";
+import { methodName, queryOf } from "./request-path.ts";
 import type { Rpc } from "./rpc.ts";
 
 export interface PrpcService {
@@ -27,7 +28,8 @@ type Mode = "json" | "protobuf";
 type Authenticate = () => Promise<VerifiedEvidence | undefined>;
 
 /** Answers the call of path segment `segment`. `authenticate` runs for every request, before anything of it is read. */
-export type PrpcEndpoint = (request: Request, segment: string, authenticate: Authenticate) => Promise<Response>;
+export type PrpcEndpoint = (request: PrpcRequest, segment: string, authenticate: Authenticate) => Promise<Response>;
+type PrpcRequest = IncomingBody & Pick<IncomingMessage, "method" | "url">;
 
 const MAX_LOGGED_NAME = 64;
 const MAX_LOGGED_CAUSES = 8;
@@ -73,11 +75,11 @@ interface Negotiated {
   readonly beforeDispatch: Mode;
 }
 
-function negotiate(request: Request): Negotiated {
-  const query = new URL(request.url).searchParams;
+function negotiate(request: PrpcRequest): Negotiated {
+  const query = queryOf(request.url ?? "");
   const isGet = request.method === "GET" || request.method === "HEAD";
   const isJsonAsked = isGet || ["", "1", "true"].includes(query.get("json") ?? "no");
-  const mediaType = request.headers.get("content-type")?.split(";")[0]?.trim().toLowerCase();
+  const mediaType = request.headers["content-type"]?.split(";")[0]?.trim().toLowerCase();
   return {
     isGet,
     query,

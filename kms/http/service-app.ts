@@ -31,7 +31,7 @@ export function createServiceApp(input: ServiceAppInput): App {
   const answer = createPrpcEndpoint({ answerMs: ANSWER_MS, ...input });
   if (metrics !== undefined) serveMetrics(app, metrics, input.prefix);
   app.on(["GET", "POST"], "/prpc/:method", (c) =>
-    answer(c.req.raw, c.req.param("method"), () => input.authenticate(peerDer(c.env.incoming.socket))),
+    answer(c.env.incoming, c.req.param("method"), () => input.authenticate(peerDer(c.env.incoming.socket))),
   );
   return app;
 }

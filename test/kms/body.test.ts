@@ -1,7 +1,8 @@
+import { Readable } from "node:stream";
 import { describe, expect, test } from "vitest";
 import { type BodyLease, BodyMemory, MAX_BODY_BYTES, readBody, SMALL_BODY_BYTES } from "../../kms/http/body.ts";
 
-const post = (size: number) => new Request("http://kms/prpc/GetAppKey", { method: "POST", body: new Uint8Array(size) });
+const post = (size: number) => Object.assign(Readable.from([Buffer.alloc(size)]), { headers: {} });
 const overloaded = expect.objectContaining({ code: "unavailable.overloaded" });
 
 describe("the memory of all bodies together", () => {
