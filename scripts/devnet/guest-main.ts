@@ -3,6 +3,7 @@ import { readFile, rm } from "node:fs/promises";
 import { parseArgs } from "node:util";
 import { fromHex, toHex } from "../../kms/bytes.ts";
 import { announce, closeServer, endWithParent, refuseProduction, required } from "./child-process.ts";
+import { launchDiskImage } from "./disk-image.ts";
 import { createGuestAgentServer } from "./guest-agent.ts";
 import { createLiteImage } from "./lite-image.ts";
 import { createPlatform } from "./platform.ts";
@@ -21,16 +22,24 @@ const { values } = parseArgs({
     "instance-seed": { type: "string" },
     "key-provider": { type: "string" },
     image: { type: "string", default: "keyward-simulated-1.0.0" },
+    "image-dir": { type: "string" },
+    attestation: { type: "string", default: "lite" },
     cpus: { type: "string", default: "2" },
     "memory-gib": { type: "string", default: "2" },
   },
 });
 const socket = required(values.socket, "socket");
 
+const shape = { cpuCount: Number(values.cpus), memorySize: Number(values["memory-gib"]) * gib };
+const variant = values.attestation === "legacy" ? "legacy" : "lite";
+const launched =
+  values["image-dir"] === undefined ? {} : { launched: await launchDiskImage(values["image-dir"], shape, variant) };
+
 const td = startTd({
   platform: createPlatform(await loadSeedFile(required(values["seed-file"], "seed-file"))),
   image: createLiteImage(values.image),
-  shape: { cpuCount: Number(values.cpus), memorySize: Number(values["memory-gib"]) * gib },
+  shape,
+  ...launched,
   appCompose: await readFile(required(values.compose, "compose"), "utf8"),
   ...(values["app-id"] === undefined ? {} : { appId: fromHex(values["app-id"], "app id", 20) }),
   ...(values["instance-seed"] === undefined ? {} : { instanceSeed: fromHex(values["instance-seed"], "instance seed", 20) }),

@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import { encode } from "cborg";
 import { expectedLiteRegisters, parseLiteDocument } from "../../kms/attestation/image/lite.ts";
+import type { AcpiDigests } from "../../kms/attestation/image/registers.ts";
 import { toHex } from "../../kms/bytes.ts";
 
 export interface VmShape {
@@ -21,6 +22,13 @@ export interface LaunchRegisters {
   readonly mrTd: Uint8Array;
   readonly rtmrs: readonly [Uint8Array, Uint8Array, Uint8Array];
   readonly acpi: readonly { readonly name: "acpi-loader" | "acpi-rsdp" | "acpi-tables"; readonly digest: Uint8Array }[];
+}
+
+/** A VM as it comes up: what it says of itself, and what is in its registers. */
+export interface Launched {
+  readonly osImageHash: Uint8Array;
+  readonly vmConfig: string;
+  readonly registers: LaunchRegisters;
 }
 
 export const qemuVersion = "9.2.1";
@@ -54,8 +62,7 @@ export function createLiteImage(name: string): LiteImage {
 
 /** What the firmware and kernel of the image would have measured in a VM of this shape. */
 export function launch(image: LiteImage, shape: VmShape): LaunchRegisters {
-  const blob = (part: string) => sha("sha384", `acpi ${part} of ${shape.cpuCount} cpus and ${shape.memorySize} bytes`);
-  const acpi = { loader: blob("loader"), rsdp: blob("rsdp"), tables: blob("tables") };
+  const acpi = acpiBlobs(shape);
   const expected = expectedLiteRegisters(parseLiteDocument(image.measurement), {
     memorySize: BigInt(shape.memorySize),
     twoPass: false, // QEMU 9
@@ -70,6 +77,12 @@ export function launch(image: LiteImage, shape: VmShape): LaunchRegisters {
       { name: "acpi-tables", digest: acpi.tables },
     ],
   };
+}
+
+/** Digests of blobs that nobody made: there is no QEMU here. */
+export function acpiBlobs(shape: VmShape): AcpiDigests {
+  const blob = (part: string) => sha("sha384", `acpi ${part} of ${shape.cpuCount} cpus and ${shape.memorySize} bytes`);
+  return { loader: blob("loader"), rsdp: blob("rsdp"), tables: blob("tables") };
 }
 
 export function vmConfigText(image: LiteImage, shape: VmShape): string {

@@ -41,6 +41,8 @@ function answer(platform: SimulatedPlatform, now: Date, url: URL): Answer | unde
         body: url.searchParams.get("encoding") === "der" ? collateral.pckCrl : toHex(collateral.pckCrl),
         headers: { "SGX-PCK-CRL-Issuer-Chain": chain(collateral.pckCrlIssuerChain) },
       };
+    case "/sgx/certification/v4/pckcert":
+      return pckCertificate(platform, url.searchParams);
     case "/sgx/certification/v4/rootcacrl":
       return { type: "text/plain", body: toHex(collateral.rootCaCrl) };
     case "/tdx/certification/v4/tcb":
@@ -55,6 +57,20 @@ function answer(platform: SimulatedPlatform, now: Date, url: URL): Answer | unde
     default:
       return undefined;
   }
+}
+
+function pckCertificate({ pckCertificate: machine }: SimulatedPlatform, query: URLSearchParams): Answer | undefined {
+  const named = query.get("encrypted_ppid")?.toLowerCase();
+  const isKnown = machine.encryptedPpids.some((ppid) => toHex(ppid) === named);
+  if (!isKnown || query.get("qeid")?.toLowerCase() !== toHex(machine.qeId)) return undefined;
+  return {
+    type: "application/x-pem-file",
+    body: machine.leafPem,
+    headers: {
+      "SGX-PCK-Certificate-Issuer-Chain": encodeURIComponent(machine.issuerChain),
+      "SGX-TCBm": toHex(machine.tcbm).toUpperCase(),
+    },
+  };
 }
 
 /** The inner text goes out as it was signed; encoding it again would be a second spelling. */

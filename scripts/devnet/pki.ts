@@ -16,6 +16,8 @@ export interface PlatformIdentity {
 export interface PkiKnobs {
   readonly revokePck?: boolean;
   readonly revokePckCa?: boolean;
+  /** Of both revocation lists; 1 by default. */
+  readonly crlNumber?: number;
   /** When the two revocation lists end; the collateral's own end by default. */
   readonly crlNextUpdate?: Date;
   /** When the PCK leaf ends. */
@@ -87,8 +89,8 @@ export function createPki(seed: Uint8Array, identity: PlatformIdentity, knobs: P
     crls: (thisUpdate, nextUpdate) => {
       const window = [thisUpdate, knobs.crlNextUpdate ?? nextUpdate] as const;
       return {
-        root: revocationList(byRoot, window, knobs.revokePckCa === true ? [pckCaSerial] : []),
-        pck: revocationList(byPckCa, window, knobs.revokePck === true ? [pckSerial] : []),
+        root: revocationList(byRoot, window, knobs.revokePckCa === true ? [pckCaSerial] : [], knobs.crlNumber),
+        pck: revocationList(byPckCa, window, knobs.revokePck === true ? [pckSerial] : [], knobs.crlNumber),
       };
     },
   };
@@ -182,6 +184,7 @@ function revocationList(
   issuer: { key: Key; name: der.Der },
   window: readonly [Date, Date],
   revoked: readonly Uint8Array[],
+  number = 1,
 ): Uint8Array {
   const entries = revoked.map((serial) => der.sequence(der.unsigned(serial), der.time(window[0])));
   const body = der.sequence(
@@ -191,7 +194,7 @@ function revocationList(
     der.time(window[0]),
     der.time(window[1]),
     ...(entries.length === 0 ? [] : [der.sequence(...entries)]),
-    der.explicit(0, der.sequence(authorityKeyId(issuer.key), extension("2.5.29.20", false, der.integer(1)))),
+    der.explicit(0, der.sequence(authorityKeyId(issuer.key), extension("2.5.29.20", false, der.integer(number)))),
   );
   return signed(body, issuer.key);
 }

@@ -23,12 +23,23 @@ export interface SimulatedCollateral {
   readonly tcbSigningChain: string;
 }
 
+/** What a PCCS serves to those who name the machine as its quotes of types 2 and 3 do. */
+export interface SimulatedPckCertificate {
+  readonly qeId: Uint8Array;
+  readonly encryptedPpids: readonly Uint8Array[];
+  readonly leafPem: string;
+  readonly issuerChain: string;
+  /** CPUSVN, and PCESVN little endian. */
+  readonly tcbm: Uint8Array;
+}
+
 export interface SimulatedPlatform {
   /** What a verifier needs as its trust anchor to accept this machine. */
   readonly rootDer: Uint8Array;
   readonly rootPem: string;
   readonly fmspc: Uint8Array;
   readonly ppid: Uint8Array;
+  readonly pckCertificate: SimulatedPckCertificate;
   readonly quote: (report: TdReport, knobs?: QuoteKnobs) => Uint8Array;
   readonly collateral: (now: Date) => SimulatedCollateral;
 }
@@ -59,6 +70,11 @@ export function createPlatform(seed: Uint8Array, knobs: PlatformKnobs = {}): Sim
     svn: 6,
     pckChainPem: certificatePem(pki.pck) + certificatePem(pki.pckCa) + rootPem,
     signReport: (report) => pki.sign("pck", report),
+    pceSvn,
+    pceId,
+    // which key it is encrypted under, only Intel could tell
+    encryptedPpid: (bytes) =>
+      concat(...Array.from({ length: bytes / 32 }, (_, index) => digest("sha256", `ppid ${bytes} ${index}`))),
   };
   const facts: TcbFacts = { fmspc, pceId, pceSvn, cpuSvn, teeTcbSvn, qe: enclave };
   return {
@@ -66,6 +82,13 @@ export function createPlatform(seed: Uint8Array, knobs: PlatformKnobs = {}): Sim
     rootPem,
     fmspc,
     ppid,
+    pckCertificate: {
+      qeId: enclave.qeId,
+      encryptedPpids: [enclave.encryptedPpid(256), enclave.encryptedPpid(384)],
+      leafPem: certificatePem(pki.pck),
+      issuerChain: certificatePem(pki.pckCa) + rootPem,
+      tcbm: concat(cpuSvn, Uint8Array.of(pceSvn, 0)),
+    },
     quote: (report, quoteKnobs) => buildQuote(enclave, report, quoteKnobs),
     collateral: (now) => {
       const base = knobs.collateralTime ?? now;

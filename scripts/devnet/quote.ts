@@ -19,6 +19,8 @@ export interface QuoteKnobs {
   /** TD 1.5 only. */
   readonly mrServiceTd?: Uint8Array;
   readonly qeReportData?: Uint8Array;
+  /** Names the machine by its encrypted PPID instead of its chain: 2 under a key of 2,048 bits, 3 under one of 3,072. */
+  readonly certificationType?: 2 | 3;
 }
 
 /** What is the same in all quotes of one platform. */
@@ -35,6 +37,9 @@ export interface QuotingEnclave {
   /** Leaf, Platform CA, root. */
   readonly pckChainPem: string;
   readonly signReport: (report: Uint8Array) => Uint8Array;
+  readonly pceSvn: number;
+  readonly pceId: Uint8Array;
+  readonly encryptedPpid: (bytes: 256 | 384) => Uint8Array;
 }
 
 const qeVendorId = Uint8Array.from(Buffer.from("939a7233f79c4ca9940a0db3957f0607", "hex"));
@@ -63,18 +68,23 @@ export function buildQuote(enclave: QuotingEnclave, report: TdReport, knobs: Quo
   const { secretKey } = p256.keygen(attestationKey); // a fresh one for each quote
   const point = p256.getPublicKey(secretKey, false).subarray(1);
   const qeReport = quotingEnclaveReport(enclave, knobs.qeReportData ?? keyHash(point));
-  const pem = utf8(`${enclave.pckChainPem}\0`);
   const qeBlock = concat(
     qeReport,
     enclave.signReport(qeReport),
     u16(qeAuthData.length),
     qeAuthData,
-    u16(5), // PEM chain
-    u32(pem.length),
-    pem,
+    ...certification(enclave, knobs.certificationType),
   );
   const auth = concat(p256.sign(signedPart, secretKey), point, u16(6), u32(qeBlock.length), qeBlock);
   return concat(signedPart, u32(auth.length), auth, zeros(trailingZeros));
+}
+
+function certification(enclave: QuotingEnclave, type: 2 | 3 | undefined): Uint8Array[] {
+  const pem = utf8(`${enclave.pckChainPem}\0`);
+  if (type === undefined) return [u16(5), u32(pem.length), pem]; // PEM chain
+  const { cpuSvn, pceSvn, pceId } = enclave;
+  const data = concat(enclave.encryptedPpid(type === 2 ? 256 : 384), cpuSvn, u16(pceSvn), pceId);
+  return [u16(type), u32(data.length), data];
 }
 
 function header(enclave: QuotingEnclave, version: number): Uint8Array {

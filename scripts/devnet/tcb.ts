@@ -11,6 +11,8 @@ export interface TcbKnobs {
   readonly fmspcInTcbInfo?: string;
   /** Levels above what the platform has, so that none matches. */
   readonly raiseLevels?: boolean;
+  /** Of TCB info and QE identity. */
+  readonly evaluationNumber?: number;
 }
 
 export interface TcbFacts {
@@ -73,7 +75,7 @@ export function tcbInfoText(facts: TcbFacts, window: TcbWindow, knobs: TcbKnobs)
     fmspc: knobs.fmspcInTcbInfo ?? toHex(facts.fmspc).toUpperCase(),
     pceId: toHex(facts.pceId),
     tcbType: 0,
-    tcbEvaluationDataNumber: evaluationNumber,
+    tcbEvaluationDataNumber: knobs.evaluationNumber ?? evaluationNumber,
     tdxModule: { mrsigner: zeroSigner, attributes: "00".repeat(8), attributesMask: "ff".repeat(8) },
     tdxModuleIdentities: [moduleIdentity(facts.teeTcbSvn, knobs.moduleStatus ?? "UpToDate")],
     tcbLevels: knobs.raiseLevels === true ? [top] : [top, stale],
@@ -97,7 +99,7 @@ export function qeIdentityText(facts: TcbFacts, window: TcbWindow, knobs: TcbKno
     version: 2,
     issueDate: isoSeconds(window.issueDate),
     nextUpdate: isoSeconds(window.nextUpdate),
-    tcbEvaluationDataNumber: evaluationNumber,
+    tcbEvaluationDataNumber: knobs.evaluationNumber ?? evaluationNumber,
     miscselect: "00000000",
     miscselectMask: "FFFFFFFF",
     attributes: toHex(facts.qe.attributes.map((byte, index) => byte & (qeAttributesMask[index] ?? 0))).toUpperCase(),

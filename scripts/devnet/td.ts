@@ -10,13 +10,15 @@ import {
 } from "../../kms/attestation/evidence.ts";
 import { mrConfigIdV1 } from "../../kms/attestation/mr-config.ts";
 import { concat, needLength, utf8 } from "../../kms/bytes.ts";
-import { type LiteImage, launch, type VmShape, vmConfigText } from "./lite-image.ts";
+import { type Launched, type LiteImage, launch, type VmShape, vmConfigText } from "./lite-image.ts";
 import type { SimulatedPlatform } from "./platform.ts";
 import type { QuoteKnobs } from "./quote.ts";
 
 export interface TdSettings {
   readonly platform: SimulatedPlatform;
   readonly image: LiteImage;
+  /** A launch of real files, in place of the image's. */
+  readonly launched?: Launched;
   readonly shape: VmShape;
   /** The bytes of app-compose.json as delivered; their hash is the compose hash. */
   readonly appCompose: string;
@@ -61,7 +63,7 @@ export function startTd(settings: TdSettings): SimulatedTd {
   const composeHash = sha256(settings.appCompose);
   const appId = needLength(settings.appId ?? composeHash.subarray(0, 20), 20, "app id");
   const instanceId = settings.instanceSeed === undefined ? nothing : sha256(concat(settings.instanceSeed, appId)).subarray(0, 20);
-  const started = launch(settings.image, settings.shape);
+  const { osImageHash, vmConfig, registers: started } = settings.launched ?? launchLite(settings);
   const mrConfigId = mrConfigIdV1(composeHash);
   const [rtmr0, rtmr1, rtmr2] = started.rtmrs;
   let rtmr3: Uint8Array = new Uint8Array(48);
@@ -82,7 +84,6 @@ export function startTd(settings: TdSettings): SimulatedTd {
     eventLog.push({ imr: 3, eventType: RUNTIME_EVENT_TYPE, digest, event, eventPayload: payload, version });
   };
   const registers = () => [rtmr0, rtmr1, rtmr2, rtmr3] as const;
-  const vmConfig = vmConfigText(settings.image, settings.shape);
   const quote = (reportData: Uint8Array) =>
     settings.platform.quote({ mrTd: started.mrTd, mrConfigId, rtmrs: registers(), reportData }, settings.quoteKnobs);
   const evidence = (reportData: Uint8Array): Evidence => {
@@ -103,7 +104,7 @@ export function startTd(settings: TdSettings): SimulatedTd {
     composeHash,
     appCompose: settings.appCompose,
     vmConfig,
-    osImageHash: settings.image.osImageHash,
+    osImageHash,
     mrTd: started.mrTd,
     mrConfigId,
     registers,
@@ -114,6 +115,10 @@ export function startTd(settings: TdSettings): SimulatedTd {
     evidence,
     attest: (reportData) => encodeEvidence(evidence(reportData)),
   };
+}
+
+function launchLite({ image, shape }: TdSettings): Launched {
+  return { osImageHash: image.osImageHash, vmConfig: vmConfigText(image, shape), registers: launch(image, shape) };
 }
 
 /** The guest's own order (tdx-attestation 3.3). In KMS mode the log ends at boot-mr-done until the keys have come. */

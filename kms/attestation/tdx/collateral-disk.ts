@@ -15,7 +15,7 @@ import {
   type StoredItem,
   withItem,
 } from "./collateral-index.ts";
-import { decodeItem, digestOf, encodeItem, type Item } from "./collateral-items.ts";
+import { decodeItem, digestOf, encodeItem, factsOf, type Item } from "./collateral-items.ts";
 import { withLock } from "./collateral-lock.ts";
 import type { TrustAnchor } from "./trust-anchor.ts";
 
@@ -217,7 +217,9 @@ async function readItem(path: string, digest: string, problems: string[]): Promi
   try {
     const content = await readBounded(file, MAX_ITEM_BYTES);
     if (digestOf(content) !== digest) throw new KmsError("malformed.collateral", "its content has another digest");
-    return decodeItem(fromUtf8(content, "item", "malformed.collateral"), "item");
+    const item = decodeItem(fromUtf8(content, "item", "malformed.collateral"), "item");
+    factsOf(item);
+    return item;
   } catch (thrown) {
     if (!(thrown instanceof KmsError) && codeOf(thrown) !== "ENOENT") throw thrown;
     problems.push(`${file} is ${thrown instanceof KmsError ? `damaged: ${thrown.message}` : "missing"}; it is fetched anew`);
