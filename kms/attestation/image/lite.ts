@@ -1,5 +1,6 @@
 /** The lite OS image check: the launch registers recomputed from a small document instead of the image itself. */
 import { encode } from "cborg";
+import { concat, toHex } from "../../bytes.ts";
 import { KmsError } from "../../errors.ts";
 import { isAcpiEvent, type TdxEvent } from "../evidence.ts";
 import type { TdReport10, TdReport15 } from "../tdx/report.ts";
@@ -79,18 +80,28 @@ export function expectedLiteRegisters(
   };
 }
 
+/** What a configuration led to last: the VMs of one kind share it, and the digests of their ACPI tables too. */
+const last = new WeakMap<VmConfig, { readonly acpi: string; readonly registers: LaunchRegisters }>();
+
 /** The whole check: the document is the image's, and the quoted registers are what it leads to. */
 export function checkLiteImage(report: TdReport10 | TdReport15, eventLog: readonly TdxEvent[], config: VmConfig): void {
-  const material = config.tdxMeasurement;
-  if (material === undefined)
+  const found = last.get(config);
+  const document = found === undefined ? documentOf(config) : undefined;
+  const digests = attestedAcpiDigests(eventLog);
+  const acpi = toHex(concat(digests.loader, digests.rsdp, digests.tables));
+  const read = () => {
+    const input = { memorySize: config.memorySize, twoPass: isTwoPass(config), acpi: digests };
+    return expectedLiteRegisters(document ?? documentOf(config), input);
+  };
+  const registers = found?.acpi === acpi ? found.registers : read();
+  requireRegisters(registers, report);
+  last.set(config, { acpi, registers });
+}
+
+function documentOf({ tdxMeasurement, osImageHash }: VmConfig): LiteDocument {
+  if (tdxMeasurement === undefined)
     throw new KmsError("unproven.os-image", "vm_config.tdx_measurement is required for lite attestation");
-  const document = parseLiteDocument(provenDocument(material, config.osImageHash, LITE_DOCUMENT_NAME));
-  const expected = expectedLiteRegisters(document, {
-    memorySize: config.memorySize,
-    twoPass: isTwoPass(config),
-    acpi: attestedAcpiDigests(eventLog),
-  });
-  requireRegisters(expected, report);
+  return parseLiteDocument(provenDocument(tdxMeasurement, osImageHash, LITE_DOCUMENT_NAME));
 }
 
 /** The ACPI digests are whatever the quoted RTMR0 confirms: names tell them apart, their order does not matter. */

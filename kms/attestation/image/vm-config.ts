@@ -90,7 +90,24 @@ export function embeddedVmConfig(config: string): string {
   return outer.success ? chooseVmConfig("", outer.data.vm_config) : text;
 }
 
+/** The VMs of one kind all send one text, and what a text says cannot change. */
+const known = new Map<string, VmConfig>();
+const MAX_KNOWN = 64;
+/** Real ones have one to four thousand; a text that somebody blew up is read each time. */
+const MAX_KNOWN_CHARACTERS = 16 * 1024;
+
 export function parseVmConfig(text: string): VmConfig {
+  const found = known.get(text);
+  if (found !== undefined) return found;
+  const config = readVmConfig(text);
+  if (text.length > MAX_KNOWN_CHARACTERS) return config;
+  const [oldest] = known.keys();
+  if (known.size >= MAX_KNOWN && oldest !== undefined) known.delete(oldest);
+  known.set(text, config);
+  return config;
+}
+
+function readVmConfig(text: string): VmConfig {
   const value = readConfig(text);
   const osImageHash = fromHex(value.os_image_hash, "os_image_hash");
   if (osImageHash.length > 0) needLength(osImageHash, OS_IMAGE_HASH_BYTES, "os_image_hash");
