@@ -25,6 +25,15 @@ export interface Series {
   readonly turns: readonly Turn[];
 }
 
+/** Those that a target compares run one after the other: the less time between two turns, the less the machine changes between them. */
+const turnOrder: readonly ContenderName[] = [
+  "Hono, a constant",
+  "three trips, ours",
+  "bare eth_call",
+  "webhook",
+  "three trips, viem",
+];
+
 /** What the compiler has not yet seen often costs several times as much; a service runs for long. */
 const warmUp = { connections: 32, requests: 10_000 };
 
@@ -47,15 +56,18 @@ async function runContest(settings: RoundSettings, latencyMs: number, load: Load
     const series = settings.connections.flatMap((connections) =>
       contenders.map((each) => ({ ...each, latencyMs, connections, contender: each.name, turns: [] as Turn[] })),
     );
+    const turns = series.toSorted(
+      (a, b) => a.connections - b.connections || turnOrder.indexOf(a.contender) - turnOrder.indexOf(b.contender),
+    );
     for (let round = 1; round <= settings.rounds; round++) {
       note(`RPC latency ${latencyMs} ms: round ${round} of ${settings.rounds}`);
-      for (const { order, pid, connections, turns } of series) {
+      for (const { order, pid, connections, turns: own } of turns) {
         const before = await cpuMicroseconds(pid);
         const result = await load.run({ ...order, connections, seconds: settings.seconds });
         const after = await cpuMicroseconds(pid);
         const used = before === undefined || after === undefined ? undefined : (after - before) / result.requests;
         const { requests, perSecond, p50Ms, p99Ms } = result;
-        turns.push({ requests, perSecond, p50Ms, p99Ms, cpuMicroseconds: used });
+        own.push({ requests, perSecond, p50Ms, p99Ms, cpuMicroseconds: used });
       }
     }
     return series.map(({ contender, connections, turns }) => ({ latencyMs, connections, contender, turns }));

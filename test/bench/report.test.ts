@@ -1,7 +1,7 @@
 /** The bench's arithmetic: medians of rounds, ratios within a round, targets that are named and never enforced. */
 import { expect, test } from "vitest";
 import type { ContenderName } from "../../bench/auth-contenders.ts";
-import { median, ratio, reportOf, textOf } from "../../bench/auth-report.ts";
+import { median, ratios, reportOf, textOf } from "../../bench/auth-report.ts";
 import type { Series } from "../../bench/auth-rounds.ts";
 
 const series = (contender: ContenderName, latencyMs: number, connections: number, ...perSecond: number[]): Series => ({
@@ -22,7 +22,7 @@ test.each([
 
 test("a round that was disturbed as a whole does not move a ratio", () => {
   const all = [series("webhook", 0, 32, 2000, 200, 2000), series("bare eth_call", 0, 32, 10_000, 1000, 10_000)];
-  expect(ratio(all, busy, perSecond, "webhook", "bare eth_call")).toBeCloseTo(0.2);
+  expect(median(ratios(all, busy, perSecond, "webhook", "bare eth_call"))).toBeCloseTo(0.2);
 });
 
 test("names each target that the run can tell, met or not, and no other", () => {
@@ -44,6 +44,15 @@ test("names each target that the run can tell, met or not, and no other", () => 
     [1.01, true],
   ]);
   expect(reportOf({ series: all.slice(3, 4), memory: undefined, revocation: undefined }, "").targets).toHaveLength(1);
+});
+
+test("prints what each round said beside its median, which the medians of the rows need not divide to", () => {
+  const all = [series("bare eth_call", 30, 1, 10, 40, 20), series("webhook", 30, 1, 10, 20, 40)];
+  const report = reportOf({ series: all, memory: undefined, revocation: undefined }, "");
+  expect(report.rows.map((row) => row.perSecond)).toEqual([20, 20]);
+  expect(textOf(report).split("\n").at(-1)).toBe(
+    "met      p50 to the bare call's, 30 ms, 1 connection: 1.00 (its rounds: 1.00 2.00 0.50), at most 1.25 wanted",
+  );
 });
 
 test("prints a line for every figure and target", () => {
