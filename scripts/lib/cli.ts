@@ -8,6 +8,8 @@ export interface CommandResult {
   readonly text: string;
   /** What a person should know besides, on stderr in both modes. */
   readonly notes?: readonly string[];
+  /** The result is that something is refused: it is shown like any other, and the command ends as the refusal does. */
+  readonly refusal?: KmsError;
 }
 
 export interface Terminal {
@@ -47,13 +49,20 @@ export async function runCommand(
   try {
     const result = await command();
     for (const note of result.notes ?? []) terminal.err(`note: ${note}\n`);
-    terminal.out(options.json ? `${JSON.stringify({ ok: true, ...result.json })}\n` : `${result.text}\n`);
+    const { refusal } = result;
+    const outcome = refusal === undefined ? { ok: true } : { ok: false, code: refusal.code, message: refusal.message };
+    terminal.out(options.json ? `${JSON.stringify({ ...outcome, ...result.json })}\n` : `${result.text}\n`);
+    if (refusal !== undefined) fail(refusal, terminal);
   } catch (thrown) {
     const error = asKmsError(thrown);
-    terminal.err(`error: ${error.message} (${error.code})\n`);
-    if (error.code === "fault.internal" && error.cause instanceof Error) terminal.err(`${error.cause.stack}\n`);
-    terminal.err(`hint: ${hints.get(error) ?? codes[error.code]}\n`);
+    fail(error, terminal);
     if (options.json) terminal.out(`${JSON.stringify({ ok: false, code: error.code, message: error.message })}\n`);
-    terminal.exit(families[error.family].exit);
   }
+}
+
+function fail(error: KmsError, terminal: Terminal): void {
+  terminal.err(`error: ${error.message} (${error.code})\n`);
+  if (error.code === "fault.internal" && error.cause instanceof Error) terminal.err(`${error.cause.stack}\n`);
+  terminal.err(`hint: ${hints.get(error) ?? codes[error.code]}\n`);
+  terminal.exit(families[error.family].exit);
 }

@@ -32,20 +32,16 @@ const schema = z.strictObject({
   entries: z.array(z.strictObject({ machine: machineSchema, loader: digest, rsdp: digest, tables: digest })).max(MAX_ENTRIES),
 });
 
-export type AcpiEntry = z.infer<typeof schema>["entries"][number];
+export type MachineRecord = z.infer<typeof machineSchema>;
+
+export interface KnownMachine {
+  readonly machine: MachineRecord;
+  readonly digests: AcpiDigests;
+}
 
 /** The digests for machines of the list, and an error for any other. */
 export function createAcpiData(json: string): AcpiSource {
-  const byMachine = new Map<string, AcpiDigests>();
-  for (const [index, { machine, ...digests }] of parse(json).entries()) {
-    const key = keyOf(machine);
-    if (byMachine.has(key)) throw refuse(`entries[${index}]: its machine has an entry already`);
-    byMachine.set(key, {
-      loader: fromHex(digests.loader, "loader", REGISTER_BYTES),
-      rsdp: fromHex(digests.rsdp, "rsdp", REGISTER_BYTES),
-      tables: fromHex(digests.tables, "tables", REGISTER_BYTES),
-    });
-  }
+  const byMachine = new Map(acpiEntriesOf(json).map(({ machine, digests }) => [keyOf(machine), digests]));
   return {
     digestsOf: async (machine) => {
       const found = byMachine.get(keyOf(recordOf(machine)));
@@ -55,8 +51,19 @@ export function createAcpiData(json: string): AcpiSource {
   };
 }
 
+export function acpiEntriesOf(json: string): KnownMachine[] {
+  const seen = new Set<string>();
+  return parse(json).map(({ machine, ...digests }, index) => {
+    const key = keyOf(machine);
+    if (seen.has(key)) throw refuse(`entries[${index}]: its machine has an entry already`);
+    seen.add(key);
+    const bytesOf = (name: keyof AcpiDigests) => fromHex(digests[name], name, REGISTER_BYTES);
+    return { machine, digests: { loader: bytesOf("loader"), rsdp: bytesOf("rsdp"), tables: bytesOf("tables") } };
+  });
+}
+
 /** The machine as the file writes it. */
-export function recordOf(machine: AcpiMachine): AcpiEntry["machine"] {
+export function recordOf(machine: AcpiMachine): MachineRecord {
   return {
     qemu_version: machine.qemuVersion,
     cpu_count: machine.cpuCount,
@@ -73,11 +80,11 @@ export function recordOf(machine: AcpiMachine): AcpiEntry["machine"] {
   };
 }
 
-function keyOf(machine: AcpiEntry["machine"]): string {
+function keyOf(machine: MachineRecord): string {
   return JSON.stringify(Object.entries(machine).sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
-function parse(json: string): AcpiEntry[] {
+function parse(json: string): z.infer<typeof schema>["entries"] {
   if (json.length > MAX_ACPI_DATA_CHARACTERS) {
     throw refuse(`need at most ${MAX_ACPI_DATA_CHARACTERS} characters, have ${json.length}`);
   }
