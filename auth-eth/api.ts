@@ -13,6 +13,8 @@ const quotedBytes = 512;
 /** Long enough for a webhook that is being replaced to listen again. */
 const retryPauseMs = 200;
 
+const strictUtf8 = new TextDecoder("utf-8", { fatal: true });
+
 const hash = z.string().regex(/^(0x)?[0-9a-fA-F]{64}$/);
 const hashOrEmpty = z.string().regex(/^(0x)?([0-9a-fA-F]{64})?$/);
 const addressOrEmpty = z.string().regex(/^(0x)?([0-9a-fA-F]{40})?$/);
@@ -191,7 +193,12 @@ export interface AuthClientSettings {
 export function createAuthClient(settings: AuthClientSettings): AuthClient {
   const base = settings.url.endsWith("/") ? settings.url : `${settings.url}/`;
   const exchanger = createExchanger();
-  const call = (url: string, body?: string) => callWebhook(exchanger, endpointOf(url), settings, body);
+  const endpoints = new Map<string, Endpoint>();
+  const call = (url: string, body?: string) => {
+    const endpoint = endpoints.get(url) ?? endpointOf(url);
+    endpoints.set(url, endpoint);
+    return callWebhook(exchanger, endpoint, settings, body);
+  };
   return {
     async boot(kind, body) {
       const answer = await call(`${base}bootAuth/${kind}`, JSON.stringify(body));
@@ -215,6 +222,8 @@ async function callWebhook(
   settings: AuthClientSettings,
   body?: string,
 ): Promise<Answer> {
+  const deadline = new AbortController(); // a signal with a time of its own would stay until that has passed
+  const timer = setTimeout(() => deadline.abort(), settings.deadlineMs).unref();
   const input = {
     method: body === undefined ? ("GET" as const) : ("POST" as const),
     headers: {
@@ -222,19 +231,21 @@ async function callWebhook(
       ...(body !== undefined && { "content-type": "application/json" }),
     },
     ...(body !== undefined && { body }),
-    signal: AbortSignal.timeout(settings.deadlineMs),
+    signal: deadline.signal,
     maxResponseBytes,
   };
-  const { status, body: bytes } = await exchangeTwiceAtMost(exchanger, endpoint, input).catch((cause: unknown) => {
-    throw asClientError(endpoint.url, settings.deadlineMs, cause);
-  });
+  const { status, body: bytes } = await exchangeTwiceAtMost(exchanger, endpoint, input)
+    .catch((cause: unknown) => {
+      throw asClientError(endpoint.url, settings.deadlineMs, cause);
+    })
+    .finally(() => clearTimeout(timer));
   const quoted = () => new TextDecoder().decode(bytes.subarray(0, quotedBytes)); // lossy: a cut character must not throw
   if (status < 200 || status > 299)
     throw new AuthClientError("status", `auth api ${endpoint.url} returned ${status}: ${quoted()}`);
   return {
     parse(schema) {
       try {
-        return schema.parse(JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes)));
+        return schema.parse(JSON.parse(strictUtf8.decode(bytes)));
       } catch (cause) {
         const message = `failed to decode response from ${endpoint.url}, status=${status}, body=${quoted()}`;
         throw new AuthClientError("decode", message, { cause });

@@ -1,5 +1,5 @@
 /** Every derivation of key material, and on one screen every label that feeds one: a changed byte here changes every app's keys. */
-import { createECDH, createHash, hkdfSync } from "node:crypto";
+import { createECDH, hash } from "node:crypto";
 import { secp256k1 } from "@noble/curves/secp256k1.js";
 import { concat, equal, fromHex, isZero, needLength, utf8 } from "../bytes.ts";
 import { KmsError } from "../errors.ts";
@@ -23,6 +23,8 @@ export const signaturePrefixes = {
 export type SignaturePrefix = (typeof signaturePrefixes)[keyof typeof signaturePrefixes];
 
 const scalarLength = 32;
+const hashLength = 32;
+const hashBlock = 64;
 const p256Order = fromHex("ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551", "P-256 order", scalarLength);
 const k256Order = fromHex("fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141", "secp256k1 order", scalarLength);
 
@@ -32,9 +34,33 @@ const pkcs8Middle = fromHex("a144034200", "PKCS#8 middle", 5);
 const pkcs8Length = 138;
 const spkiHead = fromHex("3059301306072a8648ce3d020106082a8648ce3d030107034200", "SPKI head", 26);
 
-/** HKDF-SHA256 (RFC 5869). The context parts are only concatenated, so the length of each is part of the protocol. */
+/** HKDF-SHA256 (RFC 5869), of at most 255 times 32 bytes. The context parts are only concatenated, so the length of each is part of the protocol. */
 export function deriveKey(ikm: Uint8Array, context: readonly Uint8Array[], length: number): Uint8Array {
-  return new Uint8Array(hkdfSync("sha256", ikm, salt, concat(...context), length));
+  const pseudorandomKey = hmac(salt, ikm);
+  const derived = new Uint8Array(length);
+  let block: Uint8Array = new Uint8Array();
+  for (let at = 0; at < length; at += hashLength) {
+    const next = hmac(pseudorandomKey, block, ...context, Uint8Array.of(at / hashLength + 1));
+    wipe(block);
+    block = next;
+    derived.set(block.subarray(0, length - at), at);
+  }
+  wipe(pseudorandomKey, block);
+  return derived;
+}
+
+/** HMAC-SHA256 (RFC 2104) for keys of at most a block. Node's own HKDF makes and collects objects that cost several times the hashing. */
+function hmac(key: Uint8Array, ...message: readonly Uint8Array[]): Uint8Array {
+  const inner = concat(new Uint8Array(hashBlock), ...message);
+  const outer = new Uint8Array(hashBlock + hashLength);
+  for (let at = 0; at < hashBlock; at += 1) {
+    inner[at] = (key[at] ?? 0) ^ 0x36;
+    outer[at] = (key[at] ?? 0) ^ 0x5c;
+  }
+  outer.set(hash("sha256", inner, "buffer"), hashBlock);
+  const code = new Uint8Array(hash("sha256", outer, "buffer"));
+  wipe(inner, outer);
+  return code;
 }
 
 /** A P-256 scalar, used as derived: reducing or drawing again would give another key than every peer's. */
@@ -51,7 +77,7 @@ export function deriveK256(rootKey: Uint8Array, context: readonly Uint8Array[]):
 export function deriveDhSecret(rootScalar: Uint8Array, context: readonly Uint8Array[]): Uint8Array {
   const scalar = deriveP256(rootScalar, context);
   const document = encodePkcs8(scalar);
-  const secret = new Uint8Array(createHash("sha256").update(document).digest());
+  const secret = new Uint8Array(hash("sha256", document, "buffer"));
   wipe(scalar, document);
   return secret;
 }
