@@ -31,7 +31,8 @@ const { values } = parseArgs({
 const socket = required(values.socket, "socket");
 
 const shape = { cpuCount: Number(values.cpus), memorySize: Number(values["memory-gib"]) * gib };
-const variant = values.attestation === "legacy" ? "legacy" : "lite";
+const variant = values.attestation;
+if (variant !== "legacy" && variant !== "lite") throw new Error(`--attestation: need legacy or lite, have ${variant}`);
 const launched =
   values["image-dir"] === undefined ? {} : { launched: await launchDiskImage(values["image-dir"], shape, variant) };
 
