@@ -1,8 +1,10 @@
 /** What the webhook decides and which identities it takes, KmsAuth on a real chain behind it. */
 import { createHash } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { bootInfoSchema } from "../../auth-eth/api.ts";
+import { UnavailableError } from "../../auth-eth/unavailable.ts";
 import { type Generation, generations, hashOf, oddApps, startChain, type TestChain, zero32 } from "./support/chain.ts";
-import { invalid, startWebhook, unavailable } from "./support/webhook.ts";
+import { invalid, startWebhook, unavailable, withoutAdded } from "./support/webhook.ts";
 
 const mr = hashOf("1");
 const image = hashOf("2");
@@ -109,6 +111,16 @@ describe.each(generations)("before the contracts %s", (generation) => {
     ];
     test.each(rows)("answers for %s", async (_name, kind, changes, answer) => {
       expect(await webhook.post(kind, boot(changes()))).toEqual({ status: 200, json: answer });
+    });
+
+    test("answers for each of them the same when all begin together and share their requests", async () => {
+      const together = rows.map(([, kind, changes]) =>
+        webhook.authority.decide(kind, bootInfoSchema.parse(boot(changes()))).then(
+          (decision) => withoutAdded(decision),
+          (error: unknown) => (error instanceof UnavailableError ? unavailable : error),
+        ),
+      );
+      expect(await Promise.all(together)).toEqual(rows.map(([, , , answer]) => answer));
     });
 
     test.each([
