@@ -227,6 +227,27 @@ const modules: readonly Draft[] = [
   ]),
 ];
 
+const now15 =
+  "a module that was replaced under a running TD is judged as well as the one that started it; the reference ignores it";
+const replacedModules: readonly Draft[] = [
+  ...refusals(22, "v5", [
+    ["a module that was replaced by one below every TCB level is refused", noLevel, body(td.teeTcbSvn2, 5), now15],
+    [
+      "a module that was replaced by one below its lowest level is refused",
+      module_,
+      both(lowLevels, body(td.teeTcbSvn2, 4)),
+      now15,
+    ],
+    [
+      "a module that was replaced by one without identity is refused",
+      module_,
+      both(lowLevels, body(td.teeTcbSvn2 + 1, 2)),
+      now15,
+    ],
+  ]),
+  ...acceptances(22, "v5", [["a TD 1.5 whose module is at the level it was started at is accepted", () => undefined]]),
+];
+
 const statuses = [
   "SWHardeningNeeded",
   "ConfigurationNeeded",
@@ -382,4 +403,4 @@ const owner: readonly Draft[] = [
   ]),
 ];
 
-export const levelCases: readonly Draft[] = [...levels, ...modules, ...revoked, ...tdAttributes, ...owner];
+export const levelCases: readonly Draft[] = [...levels, ...modules, ...replacedModules, ...revoked, ...tdAttributes, ...owner];

@@ -138,8 +138,9 @@ const accepted = (run: SampleRun) => ({ status: run.status ?? "", advisoryIds: r
 /** Which of the parts ends first, and where that is noticed. */
 function endOf(facts: (typeof expected.collateral)[string]): { check: Check; code: string } {
   const lists = Math.min(Date.parse(facts.root_ca_crl.nextUpdate), Date.parse(facts.pck_crl.nextUpdate));
-  const texts = Math.min(Date.parse(facts.tcb_info.nextUpdate), Date.parse(facts.qe_identity.nextUpdate));
-  if (texts < lists) return { check: 8, code: "unproven.collateral-expired" };
+  const [info, identity] = [Date.parse(facts.tcb_info.nextUpdate), Date.parse(facts.qe_identity.nextUpdate)];
+  if (info < lists && info <= identity) return { check: 8, code: "unproven.collateral-expired" };
+  if (identity < lists) return { check: 11, code: "unproven.collateral-expired" };
   return { check: "0a", code: "unproven.crl" };
 }
 
