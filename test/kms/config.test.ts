@@ -197,6 +197,28 @@ describe("refusals", () => {
     expect(loadText(`[core.image]\ndownload_timeout = "${text}"`).settings.image.downloadTimeoutMs).toBe(expected);
   });
 
+  test.each(["", "images", "file:///images/{OS_IMAGE_HASH}", "ftp://mirror/{OS_IMAGE_HASH}", "https://"])(
+    "the image URL %j is refused",
+    (text) => {
+      expect(refusal(() => loadText(`[core.image]\ndownload_url = "${text}"`)).message).toContain("core.image.download_url");
+    },
+  );
+
+  test("an image URL may have the hash anywhere, and one without it is reported", () => {
+    for (const text of ["https://mirror.example/mr_{OS_IMAGE_HASH}.tar.gz", "http://h/?image={OS_IMAGE_HASH}"]) {
+      const { settings, reports } = loadText(`[core.image]\ndownload_url = "${text}"`);
+      expect([settings.image.downloadUrl, reports]).toEqual([text, []]);
+    }
+    const { reports } = loadText('[core.image]\ndownload_url = "https://mirror.example/image.tar.gz"');
+    expect(reports.join("\n")).toContain("has no {OS_IMAGE_HASH}");
+  });
+
+  test("the file of ACPI digests is found from where the KMS runs, and programs by its PATH", () => {
+    const { settings } = loadText('[core.image]\nacpi_data = "acpi.json"');
+    expect(settings.image.acpiDataFile).toMatch(/^\/.*\/acpi\.json$/);
+    expect(loadText("").settings.image).toMatchObject({ acpiDataFile: undefined, programPath: "" });
+  });
+
   test("a key named __proto__ is unknown, not a prototype", () => {
     expect(refusal(() => load(put("p.json", '{"core":{"__proto__":{"cert_dir":"/x"}}}'))).code).toBe("malformed.config");
     expect(refusal(() => load(put("q.json", '{"__proto__":{"rpc":1}}'))).code).toBe("malformed.config");
