@@ -51,9 +51,18 @@ export class DerReader {
     return { tag, content: this.#bytes.subarray(from, this.#at), raw: this.#bytes.subarray(start, this.#at) };
   }
 
-  element(tag: number, field: string): DerElement {
-    this.#need(tag, field);
-    return this.next(field);
+  /** Tag, length and content of the element with this tag. */
+  raw(tag: number, field: string): Uint8Array {
+    const start = this.#at;
+    this.#enter(tag, field);
+    return this.#bytes.subarray(start, this.#at);
+  }
+
+  /** Whatever is left. */
+  rest(): Uint8Array {
+    const start = this.#at;
+    this.#at = this.#end;
+    return this.#bytes.subarray(start, this.#end);
   }
 
   content(tag: number, field: string): Uint8Array {
@@ -128,12 +137,13 @@ export class DerReader {
     const yearDigits = isUtc ? 2 : 4;
     const isSpelled = this.#at - from === yearDigits + 11 && this.#bytes[this.#at - 1] === 0x5a;
     if (!isSpelled) throw this.refuse(`${field}: not a time in seconds and UTC`);
-    const pair = (index: number) => this.#digits(from + yearDigits + 2 * index, 2, field);
     const year = this.#digits(from, yearDigits, field) + (isUtc ? 1900 : 0);
+    const at = from + yearDigits;
+    const seconds = this.#upTo(23, at + 4, field) * 3600 + this.#upTo(59, at + 6, field) * 60 + this.#upTo(59, at + 8, field);
     // RFC 5280 4.1.2.5.1: two digits below 50 are of this century
-    const time = utcOf(isUtc && year < 1950 ? year + 100 : year, pair(0), pair(1), pair(2), pair(3), pair(4));
-    if (time === undefined) throw this.refuse(`${field}: no such time`);
-    return time;
+    const day = dayOf(isUtc && year < 1950 ? year + 100 : year, this.#digits(at, 2, field), this.#digits(at + 2, 2, field));
+    if (day === undefined) throw this.refuse(`${field}: no such time`);
+    return day + seconds;
   }
 
   end(what: string): void {
@@ -162,6 +172,13 @@ export class DerReader {
     if (length > this.#end - from) throw this.refuse(`${field}: need ${length} bytes, have ${this.#end - from}`);
     this.#at += length;
     return from;
+  }
+
+  /** Two digits that stand for at most `most`. */
+  #upTo(most: number, from: number, field: string): number {
+    const value = this.#digits(from, 2, field);
+    if (value > most) throw this.refuse(`${field}: no such time`);
+    return value;
   }
 
   #digits(from: number, count: number, field: string): number {
@@ -200,13 +217,15 @@ function firstArcs(value: number): string {
   return `${root}.${value - root * 40}`;
 }
 
-/** Seconds since 1970 of a day and time that exist; `Date` rolls those that do not over into the next month or minute. */
-function utcOf(year: number, month: number, day: number, hour: number, minute: number, second: number): number | undefined {
-  const date = new Date(0);
-  date.setUTCFullYear(year, month - 1, day);
-  const isDay = date.getUTCMonth() === month - 1 && date.getUTCDate() === day;
-  if (!isDay || hour > 23 || minute > 59 || second > 59) return undefined;
-  return date.getTime() / 1000 + hour * 3600 + minute * 60 + second;
+/** One for all: a list has a time for each entry. */
+const calendar = new Date(0);
+
+/** Seconds since 1970 of the beginning of a day that exists; `Date` rolls those that do not over into the next month. */
+function dayOf(year: number, month: number, day: number): number | undefined {
+  calendar.setTime(0);
+  calendar.setUTCFullYear(year, month - 1, day);
+  if (calendar.getUTCMonth() !== month - 1 || calendar.getUTCDate() !== day) return undefined;
+  return calendar.getTime() / 1000;
 }
 
 /** Bytes as a map key. */

@@ -127,7 +127,7 @@ function subjectOf(pem: string): Uint8Array {
   const certificate = new DerReader(derOf(pem), "malformed.certificate").inside(TAG.sequence, "certificate");
   const tbs = certificate.inside(TAG.sequence, "tbsCertificate");
   for (const field of ["version", "serialNumber", "signature", "issuer", "validity"]) tbs.next(field);
-  return tbs.element(TAG.sequence, "subject").raw;
+  return tbs.raw(TAG.sequence, "subject");
 }
 
 function derOf(pem: string): Uint8Array {

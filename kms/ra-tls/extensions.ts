@@ -76,16 +76,16 @@ function readStructure(der: Uint8Array): { spki: Uint8Array; extensions: Readonl
   const certificate = outer.inside(TAG.sequence, "certificate");
   outer.end("certificate");
   const tbs = certificate.inside(TAG.sequence, "tbsCertificate");
-  certificate.element(TAG.sequence, "signatureAlgorithm");
-  certificate.element(TAG.bitString, "signatureValue");
+  certificate.raw(TAG.sequence, "signatureAlgorithm");
+  certificate.raw(TAG.bitString, "signatureValue");
   certificate.end("certificate");
 
-  if (tbs.has(tag.version)) tbs.element(tag.version, "version");
-  tbs.element(TAG.integer, "serialNumber");
-  for (const field of ["signature", "issuer", "validity", "subject"]) tbs.element(TAG.sequence, field);
-  const spki = tbs.element(TAG.sequence, "subjectPublicKeyInfo").raw;
-  if (tbs.has(tag.issuerId)) tbs.element(tag.issuerId, "issuerUniqueID");
-  if (tbs.has(tag.subjectId)) tbs.element(tag.subjectId, "subjectUniqueID");
+  if (tbs.has(tag.version)) tbs.raw(tag.version, "version");
+  tbs.raw(TAG.integer, "serialNumber");
+  for (const field of ["signature", "issuer", "validity", "subject"]) tbs.raw(TAG.sequence, field);
+  const spki = tbs.raw(TAG.sequence, "subjectPublicKeyInfo");
+  if (tbs.has(tag.issuerId)) tbs.raw(tag.issuerId, "issuerUniqueID");
+  if (tbs.has(tag.subjectId)) tbs.raw(tag.subjectId, "subjectUniqueID");
   const extensions = tbs.has(tag.extensions) ? readExtensions(tbs.inside(tag.extensions, "extensions")) : new Map();
   tbs.end("tbsCertificate");
   return { spki, extensions };

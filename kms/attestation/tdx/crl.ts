@@ -1,5 +1,6 @@
 /** Certificate revocation lists (RFC 5280 5): parsed whole and strictly, each then proven by the issuer in the path and by its dates. */
 
+import { equal } from "../../bytes.ts";
 import { DerReader, keyOf, TAG } from "../../der.ts";
 import { KmsError } from "../../errors.ts";
 import { isSignedDer } from "./p256.ts";
@@ -45,17 +46,17 @@ export function parseCrl(der: Uint8Array, what: string): Crl {
   const outer = new DerReader(der, "malformed.collateral");
   const list = outer.inside(TAG.sequence, what);
   outer.end(what);
-  const tbs = list.element(TAG.sequence, `${what}.tbs`);
-  const algorithm = list.element(TAG.sequence, `${what}.signatureAlgorithm`).raw;
+  const tbs = list.raw(TAG.sequence, `${what}.tbs`);
+  const algorithm = list.raw(TAG.sequence, `${what}.signatureAlgorithm`);
   const signature = list.wholeBits(`${what}.signature`);
   list.end(what);
-  return { tbs: tbs.raw, signature, ...readTbs(list.over(tbs.content), what, algorithm) };
+  return { tbs, signature, ...readTbs(list.over(tbs).inside(TAG.sequence, `${what}.tbs`), what, algorithm) };
 }
 
 function readTbs(tbs: DerReader, what: string, algorithm: Uint8Array): Omit<Crl, "tbs" | "signature"> {
   if (tbs.smallInteger(`${what}.version`) !== 1) throw tbs.refuse(`${what}.version: UnsupportedCrlVersion, need version 2`);
   requireEcdsaSha256(tbs, what, algorithm);
-  const issuer = tbs.element(TAG.sequence, `${what}.issuer`).raw;
+  const issuer = tbs.raw(TAG.sequence, `${what}.issuer`);
   const thisUpdate = tbs.time(`${what}.thisUpdate`);
   // optional in RFC 5280; a list without end would never expire, so the reading of a time fails when it is absent
   const nextUpdate = tbs.time(`${what}.nextUpdate`);
@@ -67,17 +68,25 @@ function readTbs(tbs: DerReader, what: string, algorithm: Uint8Array): Omit<Crl,
 
 function readRevoked(entries: DerReader, what: string): ReadonlySet<string> {
   const revoked = new Set<string>();
+  let known: Uint8Array | undefined;
   while (!entries.done) {
     const entry = entries.inside(TAG.sequence, `${what}.revoked`);
     revoked.add(keyOf(entry.unsigned(`${what}.revoked.serial`, MAX_SERIAL_BYTES)));
     entry.time(`${what}.revoked.date`);
-    if (entry.done) continue;
-    const extensions = readExtensions(entry, `${what}.revoked.extensions`);
-    // an indirect list speaks for other issuers; its entries cannot be read as this issuer's
-    if (extensions.has(CERTIFICATE_ISSUER)) throw entry.refuse(`${what}.revoked: UnsupportedIndirectCrl`);
-    refuseCritical(extensions, [REASON_CODE, INVALIDITY_DATE], `${what}.revoked`, entry);
+    const extensions = entry.rest();
+    // the entries of a list repeat theirs: what is the same as before was read before
+    if (known === undefined || !equal(extensions, known)) checkEntryExtensions(entry.over(extensions), what);
+    known = extensions;
   }
   return revoked;
+}
+
+function checkEntryExtensions(reader: DerReader, what: string): void {
+  if (reader.done) return;
+  const extensions = readExtensions(reader, `${what}.revoked.extensions`);
+  // an indirect list speaks for other issuers; its entries cannot be read as this issuer's
+  if (extensions.has(CERTIFICATE_ISSUER)) throw reader.refuse(`${what}.revoked: UnsupportedIndirectCrl`);
+  refuseCritical(extensions, [REASON_CODE, INVALIDITY_DATE], `${what}.revoked`, reader);
 }
 
 function readListExtensions(extensions: Extensions, what: string, tbs: DerReader): Pick<Crl, "number" | "scope"> {

@@ -1,6 +1,6 @@
 /** The DCAP verification: evidence, collateral, trust anchor and time in, a verified quote or the first refusal out. */
-import { createHash } from "node:crypto";
-import { equal, fromUtf8, isZero } from "../../bytes.ts";
+import { hash } from "node:crypto";
+import { concat, equal, fromUtf8, isZero } from "../../bytes.ts";
 import { type Code, KmsError } from "../../errors.ts";
 import { requireAttributes } from "./attributes.ts";
 import { type ChainVerifier, openChains } from "./chain-verifier.ts";
@@ -184,8 +184,8 @@ function requireQeReport({ qe, attestationKey }: Quote, pck: Certificate): void 
   if (qe.authData.length !== QE_AUTH_BYTES) {
     throw refuse("unproven.qe-report", `Invalid QE auth data length: need ${QE_AUTH_BYTES} bytes, have ${qe.authData.length}`);
   }
-  const hash = createHash("sha256").update(attestationKey).update(qe.authData).digest();
-  if (!equal(hash, qe.report.reportData.subarray(0, 32))) throw refuse("unproven.qe-report", "QE report hash mismatch");
+  const keyHash = hash("sha256", concat(attestationKey, qe.authData), "buffer");
+  if (!equal(keyHash, qe.report.reportData.subarray(0, 32))) throw refuse("unproven.qe-report", "QE report hash mismatch");
 }
 
 function requireQuoteSignature({ signedPart, signature, attestationKey }: Quote): void {

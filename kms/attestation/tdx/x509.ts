@@ -38,11 +38,11 @@ export function parseCertificate(der: Uint8Array): Certificate {
   const outer = new DerReader(der, "malformed.certificate");
   const certificate = outer.inside(TAG.sequence, "certificate");
   outer.end("certificate");
-  const tbs = certificate.element(TAG.sequence, "certificate.tbs");
-  const algorithm = certificate.element(TAG.sequence, "certificate.signatureAlgorithm").raw;
+  const tbs = certificate.raw(TAG.sequence, "certificate.tbs");
+  const algorithm = certificate.raw(TAG.sequence, "certificate.signatureAlgorithm");
   const signature = certificate.wholeBits("certificate.signature");
   certificate.end("certificate.signature");
-  return { raw: der, tbs: tbs.raw, signature, ...readTbs(certificate.over(tbs.content), algorithm) };
+  return { raw: der, tbs, signature, ...readTbs(certificate.over(tbs).inside(TAG.sequence, "certificate.tbs"), algorithm) };
 }
 
 function readTbs(tbs: DerReader, outerAlgorithm: Uint8Array): Omit<Certificate, "raw" | "tbs" | "signature"> {
@@ -51,14 +51,14 @@ function readTbs(tbs: DerReader, outerAlgorithm: Uint8Array): Omit<Certificate, 
   version.end("certificate.version");
   const serial = keyOf(tbs.unsigned("certificate.serial", MAX_SERIAL_BYTES));
   requireEcdsaSha256(tbs, "certificate", outerAlgorithm);
-  const issuer = tbs.element(TAG.sequence, "certificate.issuer").raw;
+  const issuer = tbs.raw(TAG.sequence, "certificate.issuer");
   const validity = tbs.inside(TAG.sequence, "certificate.validity");
   const notBefore = validity.time("certificate.notBefore");
   const notAfter = validity.time("certificate.notAfter");
   validity.end("certificate.validity");
   if (notBefore > notAfter) throw tbs.refuse("certificate.validity: InvalidCertValidity, ends before it begins");
-  const subject = tbs.element(TAG.sequence, "certificate.subject").raw;
-  const publicKey = keyFromSpki(tbs.element(TAG.sequence, "certificate.publicKey").raw, "malformed.certificate");
+  const subject = tbs.raw(TAG.sequence, "certificate.subject");
+  const publicKey = keyFromSpki(tbs.raw(TAG.sequence, "certificate.publicKey"), "malformed.certificate");
   // unique ids (tags 81 and 82) would stand here: they are refused, as by the reference
   const extensions = readExtensions(tbs.inside(CONTEXT_EXTENSIONS, "certificate.extensions"), "certificate.extensions");
   tbs.end("certificate.tbs");
@@ -70,7 +70,7 @@ function readTbs(tbs: DerReader, outerAlgorithm: Uint8Array): Omit<Certificate, 
  * library knows more algorithms; Intel's hierarchy uses this one only, and a second one is only a larger target.
  */
 export function requireEcdsaSha256(tbs: DerReader, what: string, outerAlgorithm: Uint8Array): void {
-  const inner = tbs.element(TAG.sequence, `${what}.signatureAlgorithm`).raw;
+  const inner = tbs.raw(TAG.sequence, `${what}.signatureAlgorithm`);
   if (!equal(inner, outerAlgorithm)) throw tbs.refuse(`${what}: SignatureAlgorithmMismatch, inner and outer algorithm differ`);
   if (!equal(inner, ECDSA_SHA256)) throw tbs.refuse(`${what}: UnsupportedSignatureAlgorithm, need ecdsa-with-SHA256`);
 }
