@@ -6,7 +6,7 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
 import { authenticodeSha384 } from "../../kms/attestation/image/authenticode.ts";
-import { kernelDigest, patchedKernel } from "../../kms/attestation/image/kernel.ts";
+import { kernelDigest, type LoaderInput, patchedHead } from "../../kms/attestation/image/kernel.ts";
 import { toHex } from "../../kms/bytes.ts";
 import { KmsError } from "../../kms/errors.ts";
 import { type KernelShape, kernelOf, noise, u16, u32 } from "../support/launch-files.ts";
@@ -14,6 +14,11 @@ import { type KernelShape, kernelOf, noise, u16, u32 } from "../support/launch-f
 const GiB = 1073741824n;
 const split = 0xb0000000n;
 const initrdSize = 0x100000;
+const patchedKernel = (kernel: Uint8Array, input: LoaderInput): Uint8Array => {
+  const patched = kernel.slice();
+  patched.set(patchedHead(kernel, input));
+  return patched;
+};
 const load = (shape: KernelShape, memorySize = 2n * GiB) => patchedKernel(kernelOf(shape), { memorySize, initrdSize });
 const u32At = (bytes: Uint8Array, offset: number) => Buffer.from(bytes).readUInt32LE(offset);
 
@@ -95,6 +100,14 @@ describe("the loader's changes", () => {
   test("allow the largest initrd that fits", () => {
     const patched = patchedKernel(kernelOf(), { memorySize: 2n * GiB, initrdSize: 0x7ffd7ffe });
     expect(u32At(patched, 0x218)).toBe(0);
+  });
+
+  test("are measured as if they were in the file", () => {
+    for (const size of [0x3000, 0x3003, 0x1000]) {
+      const kernel = kernelOf(size === 0x1000 ? { size, sections: [[0xf00, 0x100]], sizeOfHeaders: 0xf00 } : { size });
+      const input = { memorySize: 2n * GiB, initrdSize };
+      expect(toHex(kernelDigest(kernel, input))).toBe(toHex(authenticodeSha384(patchedKernel(kernel, input))));
+    }
   });
 
   test("do not depend on memory from 2 GiB on, but just below the split and below 2 GiB they do", () => {

@@ -22,10 +22,14 @@ interface Part {
   readonly end: number;
 }
 
-export function authenticodeSha384(file: Uint8Array): Uint8Array {
+/** With a head, its bytes stand in place of the file's first ones: a copy of the whole would cost as much as half its hash. */
+export function authenticodeSha384(file: Uint8Array, head: Uint8Array = new Uint8Array(0)): Uint8Array {
   if (file.length > MAX_KERNEL_BYTES) throw refuse(`need at most ${MAX_KERNEL_BYTES} bytes, have ${file.length}`);
   const hash = createHash("sha384");
-  for (const { start, end } of hashedParts(new PeView(file))) hash.update(file.subarray(start, end));
+  for (const { start, end } of hashedParts(new PeView(file, head))) {
+    hash.update(head.subarray(start, end));
+    hash.update(file.subarray(Math.max(start, head.length), end));
+  }
   hash.update(new Uint8Array((ALIGNMENT - (file.length % ALIGNMENT)) % ALIGNMENT));
   return new Uint8Array(hash.digest());
 }
@@ -105,25 +109,27 @@ function readSections(pe: PeView, { peOffset, optionalOffset, sizeOfHeaders }: P
 
 class PeView {
   readonly size: number;
-  readonly #view: DataView;
+  readonly #file: DataView;
+  readonly #head: DataView;
 
-  constructor(file: Uint8Array) {
+  constructor(file: Uint8Array, head: Uint8Array) {
     this.size = file.length;
-    this.#view = new DataView(file.buffer, file.byteOffset, file.length);
+    this.#file = new DataView(file.buffer, file.byteOffset, file.length);
+    this.#head = new DataView(head.buffer, head.byteOffset, head.length);
   }
 
   u16(offset: number): number {
-    this.#need(offset, 2);
-    return this.#view.getUint16(offset, true);
+    return this.#at(offset, 2).getUint16(offset, true);
   }
 
   u32(offset: number): number {
-    this.#need(offset, 4);
-    return this.#view.getUint32(offset, true);
+    return this.#at(offset, 4).getUint32(offset, true);
   }
 
-  #need(offset: number, length: number): void {
+  /** A field over the end of the head is the file's: what a loader changes lies well before it. */
+  #at(offset: number, length: number): DataView {
     if (offset + length > this.size) throw refuse(`a header field at ${offset}: the file has ${this.size} bytes`);
+    return offset + length <= this.#head.byteLength ? this.#head : this.#file;
   }
 }
 

@@ -23,16 +23,16 @@ const PAGE_MASK = 0xfffn;
 
 /** Digest of the kernel as loaded. From 2 GiB on, and except just below 2.75 GiB, it does not depend on the memory. */
 export function kernelDigest(kernel: Uint8Array, input: LoaderInput): Uint8Array {
-  return authenticodeSha384(patchedKernel(kernel, input));
+  return authenticodeSha384(kernel, patchedHead(kernel, input));
 }
 
-/** A copy with the loader's changes (Linux/x86 boot protocol). */
-export function patchedKernel(kernel: Uint8Array, { memorySize, initrdSize }: LoaderInput): Uint8Array {
+/** The first page with the loader's changes (Linux/x86 boot protocol). */
+export function patchedHead(kernel: Uint8Array, { memorySize, initrdSize }: LoaderInput): Uint8Array {
   if (kernel.length < MIN_KERNEL_BYTES || kernel.length > MAX_KERNEL_BYTES) {
     throw refuse(`need ${MIN_KERNEL_BYTES} to ${MAX_KERNEL_BYTES} bytes, have ${kernel.length}`);
   }
-  const patched = kernel.slice();
-  const header = new DataView(patched.buffer, 0, MIN_KERNEL_BYTES);
+  const patched = kernel.slice(0, MIN_KERNEL_BYTES);
+  const header = new DataView(patched.buffer);
   // without it the loader takes the kernel for one of before 1995, which has no initrd
   if (header.getUint32(0x202, true) !== HEADER_MAGIC) throw refuse("no Linux boot header");
   const protocol = header.getUint16(0x206, true);
