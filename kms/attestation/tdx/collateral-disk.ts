@@ -202,6 +202,8 @@ async function rebuild(path: string, problems: string[]): Promise<Omit<StoredCol
     const item = await readItem(path, digest, problems);
     if (item !== undefined) stored.push({ item, digest });
   }
+  if (stored.length > 0 && problems.length === 0)
+    problems.push(`${join(path, INDEX)} is missing, it is made anew from the parts`);
   const index = rebuildIndex(stored, 0);
   const byDigest = new Map(stored.map((each) => [each.digest, each]));
   const items = [...index.files].flatMap(([name, digest]) => {
