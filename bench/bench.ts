@@ -2,8 +2,11 @@
 import { Command, CommanderError, InvalidArgumentError } from "commander";
 import { benchAuth } from "./auth.ts";
 import { textOf } from "./auth-report.ts";
+import { benchImage, imageTextOf } from "./image.ts";
 import { benchKms } from "./kms.ts";
 import { kmsTextOf } from "./kms-report.ts";
+import { benchTdx } from "./tdx.ts";
+import { tdxTextOf } from "./tdx-report.ts";
 
 interface AuthOptions {
   readonly json?: true;
@@ -31,6 +34,13 @@ interface KmsOptions {
   readonly releases?: number;
 }
 
+interface TdxOptions {
+  readonly json?: true;
+  readonly rounds: number;
+  readonly turn: number;
+}
+
+const imageRounds = 9;
 const shortReleases = 5_000;
 const fullReleases = 50_000;
 
@@ -99,6 +109,31 @@ program
     const note = (sentence: string) => console.error(sentence);
     const report = await benchKms({ rounds, turnRequests, warmUpSeconds, connections, starts, releases }, note);
     console.log(options.json ? JSON.stringify({ ok: true, ...report }) : kmsTextOf(report));
+  });
+
+program
+  .command("tdx")
+  .description(
+    "The verification of a real quote beside its bare signature checks and another verifier; work that grows with the input.",
+  )
+  .option("--rounds <n>", "turns of each row; the least disturbed one counts", (text) => count(String(positive(text))), 15)
+  .option("--turn <n>", "verifications in a turn", (text) => count(String(positive(text))), 300)
+  .option("--json", "one JSON document on stdout")
+  .action(async ({ rounds, turn, json }: TdxOptions) => {
+    const note = (sentence: string) => console.error(sentence);
+    const report = benchTdx({ rounds, turn }, note);
+    const image = await benchImage({ rounds: Math.min(rounds, imageRounds) }, note);
+    console.log(json ? JSON.stringify({ ok: true, ...report, image }) : `${tdxTextOf(report)}\n\n${imageTextOf(image)}`);
+  });
+
+program
+  .command("image")
+  .description("The measuring of a 100 MiB image beside the bare hashing of its files; also the last part of `tdx`.")
+  .option("--rounds <n>", "turns of each row; the median counts", (text) => count(String(positive(text))), imageRounds)
+  .option("--json", "one JSON document on stdout")
+  .action(async ({ rounds, json }: Omit<TdxOptions, "turn">) => {
+    const report = await benchImage({ rounds }, (sentence) => console.error(sentence));
+    console.log(json ? JSON.stringify({ ok: true, ...report }) : imageTextOf(report));
   });
 
 try {
