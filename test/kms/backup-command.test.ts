@@ -11,7 +11,7 @@ import { k256Pubkey } from "../../kms/keys/root-keys.ts";
 import { createKeySet, type KeySet } from "../../kms/keys/store.ts";
 import { newKeySet } from "./support/key-sets.ts";
 
-const command = fileURLToPath(new URL("../../kms/backup.ts", import.meta.url));
+const command = fileURLToPath(new URL("../../scripts/kms-backup.ts", import.meta.url));
 const base = mkdtempSync(join(tmpdir(), "keyward-backup-command-"));
 const place = (name: string) => join(base, name);
 afterAll(() => rmSync(base, { recursive: true }));

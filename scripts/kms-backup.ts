@@ -1,24 +1,16 @@
-/** The command `kms-backup`: names its options; archive, restore and drill do the work. */
+/** The command `kms-backup`: names its options, reads what they name, and shows what the tasks say. */
 import { existsSync } from "node:fs";
 import { stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { basename, dirname, resolve } from "node:path";
+import { resolve } from "node:path";
 import { Command } from "commander";
-// biome-ignore lint/style/noRestrictedImports: a command for operators, on the terminal rules of all commands
-import { type CommandResult, processTerminal } from "../scripts/lib/cli.ts";
-// biome-ignore lint/style/noRestrictedImports: as above
-import { readInput, readInputText } from "../scripts/lib/input-file.ts";
-// biome-ignore lint/style/noRestrictedImports: as above
-import { runProgram, type Work, withHints } from "../scripts/lib/program.ts";
-import { parseIdentities, parseRecipients } from "./backup/age.ts";
-import { type Archive, maxArchiveBytes, openArchive, sealArchive } from "./backup/archive.ts";
-import { drillRestore, needSame, proveFolder } from "./backup/drill.ts";
-import { readKeyFiles, wipeFiles } from "./backup/key-files.ts";
-import { needEmpty, restoreFiles } from "./backup/restore.ts";
-import { type Code, KmsError } from "./errors.ts";
-import { inspectKeyStore } from "./keys/store.ts";
-import { systemDisk } from "./keys/store-disk.ts";
-import { exists, replaceFile, secretFile } from "./keys/store-files.ts";
+import { parseRecipients } from "../kms/backup/age.ts";
+import { maxArchiveBytes } from "../kms/backup/archive.ts";
+import { createBackup, drillBackup, type Opening, restoreBackup } from "../kms/backup/tasks.ts";
+import { type Code, KmsError } from "../kms/errors.ts";
+import { type CommandResult, processTerminal } from "./lib/cli.ts";
+import { readInput, readInputText } from "./lib/input-file.ts";
+import { runProgram, type Work, withHints } from "./lib/program.ts";
 
 const defaultCertDir = "/etc/kms/certs";
 const memoryDir = "/dev/shm";
@@ -87,56 +79,28 @@ async function create(flags: CreateFlags): Promise<CommandResult> {
   const listed = flags.recipientsFile === undefined ? "" : await readInputText(flags.recipientsFile, maxTextBytes);
   const recipients = [...flags.recipient, ...parseRecipients(listed)];
   const out = resolve(flags.out);
-  if (await exists(dirname(out), basename(out))) throw new KmsError("malformed.usage", `${out}: exists, name a new file`);
-  if ((await inspectKeyStore(flags.certDir)) === "empty") {
-    throw new KmsError("malformed.usage", `certificate folder ${flags.certDir}: holds no keys`);
-  }
-  const files = await readKeyFiles(flags.certDir);
-  try {
-    say(`${files.length} files read, checking that they belong together`);
-    const { bytes, createdAt, keys } = await sealArchive(files, recipients, new Date());
-    await replaceFile(dirname(out), secretFile(basename(out), bytes), systemDisk);
-    const count = new Set(recipients).size;
-    const json = { archive: out, bytes: bytes.length, recipients: count, createdAt, ...keys };
-    return { json, text: `backed up to ${out}, ${bytes.length} bytes for ${count} recipients\n${shown(keys)}` };
-  } finally {
-    wipeFiles(files);
-  }
+  const { keys, ...sealed } = await createBackup({ certDir: flags.certDir, recipients, out }, say);
+  const text = `backed up to ${out}, ${sealed.bytes} bytes for ${sealed.recipients} recipients\n${shown(keys)}`;
+  return { json: { archive: out, ...sealed, ...keys }, text };
 }
 
-async function restore(file: string, flags: OpenFlags, certDir: string): Promise<CommandResult> {
-  const dir = resolve(certDir);
-  await needEmpty(dir);
-  return withArchive(file, flags.identity, async (archive) => {
-    say("archive opened and checked, writing");
-    await restoreFiles(dir, archive.files);
-    needSame(await proveFolder(dir), archive.keys, "restored folder", "archive");
-    const json = { certDir: dir, files: archive.files.length, createdAt: archive.createdAt, ...archive.keys };
-    return { json, text: `restored ${archive.files.length} files of ${archive.createdAt} into ${dir}\n${shown(archive.keys)}` };
-  });
+async function restore(file: string, flags: OpenFlags, folder: string): Promise<CommandResult> {
+  const certDir = resolve(folder);
+  const { keys, ...restored } = await restoreBackup(() => openingOf(file, flags), certDir, say);
+  const text = `restored ${restored.files} files of ${restored.createdAt} into ${certDir}\n${shown(keys)}`;
+  return { json: { certDir, ...restored, ...keys }, text };
 }
 
 async function drill(file: string, flags: OpenFlags): Promise<CommandResult> {
-  return withArchive(file, flags.identity, async (archive) => {
-    say("archive opened and checked, restoring into a temporary folder");
-    const keys = await drillRestore(archive, flags.workDir);
-    if (flags.certDir !== undefined) {
-      say(`comparing with ${flags.certDir}`);
-      needSame(keys, await proveFolder(flags.certDir), "archive", flags.certDir);
-    }
-    const json = { createdAt: archive.createdAt, comparedWith: flags.certDir ?? null, ...keys };
-    return { json, text: `the archive of ${archive.createdAt} restores a KMS that derives the same keys\n${shown(keys)}` };
-  });
+  const { certDir, workDir } = flags;
+  const { createdAt, keys } = await drillBackup(await openingOf(file, flags), { certDir, workDir }, say);
+  const text = `the archive of ${createdAt} restores a KMS that derives the same keys\n${shown(keys)}`;
+  return { json: { createdAt, comparedWith: certDir ?? null, ...keys }, text };
 }
 
-async function withArchive(file: string, identityFile: string, use: (archive: Archive) => Promise<CommandResult>) {
-  const identities = parseIdentities(await readOwnersText(identityFile));
-  const archive = await openArchive(await readInput(file, maxArchiveBytes), identities);
-  try {
-    return await use(archive);
-  } finally {
-    wipeFiles(archive.files);
-  }
+async function openingOf(file: string, { identity }: OpenFlags): Promise<Opening> {
+  const identities = await readOwnersText(identity);
+  return { identities, archive: await readInput(file, maxArchiveBytes) };
 }
 
 /** Whoever reads an identity reads every backup made to it. */
