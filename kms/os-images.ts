@@ -14,16 +14,26 @@ export interface OsImages {
   /** Undefined: `core.image.verify` is off. */
   readonly check: OsImageCheck | undefined;
   readonly counts: () => DownloadCounts;
+  /** Who is told of each download that ended, with its problem where there is one. */
+  reportTo(report: DownloadReport): void;
 }
+
+export type DownloadReport = (image: string, problem: unknown) => void;
 
 export async function createOsImages(image: Settings["image"]): Promise<OsImages> {
   const { cacheDir, downloadUrl, downloadTimeoutMs: timeoutMs } = image;
-  const images = createImageStore({ cacheDir, downloadUrl, timeoutMs });
-  if (!image.verify) return { check: undefined, counts: images.counts };
+  let told: DownloadReport = () => undefined;
+  const report: DownloadReport = (name, problem) => told(name, problem);
+  const images = createImageStore({ cacheDir, downloadUrl, timeoutMs, report });
+  const { counts } = images;
+  const reportTo = (listener: DownloadReport) => {
+    told = listener;
+  };
+  if (!image.verify) return { check: undefined, counts, reportTo };
   await images.recover().catch(() => undefined); // what cannot be removed now is in nobody's way
   const measurements = createMeasurementStore(cacheDir);
   const checkLegacy = createLegacyCheck({ images, measurements, acpi: await acpiSource(image) });
-  return { check: createOsImageCheck(checkLegacy), counts: images.counts };
+  return { check: createOsImageCheck(checkLegacy), counts, reportTo };
 }
 
 /** The file first: it costs nothing, and an operator who wrote an entry means it. */

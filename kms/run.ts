@@ -108,12 +108,16 @@ async function serveMain({ services, log, version, serving }: Run, keys: StoredK
   const listener = await listen(app, { hostname: rpc.address, port: rpc.port, tls, log, onHandshakeFailure });
   serving(listener);
   log.info({ url: listener.url, mode: "main" }, "listening");
+  services.osImages.reportTo((image, problem) => {
+    if (problem === undefined) log.info({ image }, "OS image downloaded");
+    else log.warn({ image, err: problem }, "OS image not downloaded");
+  });
   if (services.settings.enforceSelfAuthorization) renewSelfBootOnTimer({ services, log });
   return listener;
 }
 
-function metricsSources({ downloadCounts, collateral, now }: Services): MetricsSources {
-  return { downloads: downloadCounts, collateral: () => collateralMetrics(collateral, now) };
+function metricsSources({ osImages, collateral, now }: Services): MetricsSources {
+  return { downloads: osImages.counts, collateral: () => collateralMetrics(collateral, now) };
 }
 
 /** A signal ends both. */

@@ -2,7 +2,6 @@
 import { randomBytes } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { createAuthClient } from "../auth-eth/api.ts";
-import type { DownloadCounts } from "./attestation/image/cache-images.ts";
 import { createStands } from "./attestation/standing.ts";
 import { collateralFolder } from "./attestation/tdx/collateral-disk.ts";
 import { type CollateralStore, createCollateralStore } from "./attestation/tdx/collateral-store.ts";
@@ -16,7 +15,7 @@ import { KmsError } from "./errors.ts";
 import type { Random } from "./keys/root-keys.ts";
 import { type Disk, systemDisk } from "./keys/store-disk.ts";
 import { type Authenticate, createKnownCallers } from "./known-callers.ts";
-import { createOsImages } from "./os-images.ts";
+import { createOsImages, type OsImages } from "./os-images.ts";
 import { createOwnEvidence, type OwnEvidence } from "./own-evidence.ts";
 import { createGuestAgent, type GuestAgent } from "./ra-tls/guest-agent.ts";
 
@@ -33,8 +32,7 @@ export interface Services {
   readonly verifier: Verifier;
   readonly ownEvidence: OwnEvidence;
   readonly authority: Authority;
-  /** OS image archives that were asked for, and those that could not be had. */
-  readonly downloadCounts: () => DownloadCounts;
+  readonly osImages: OsImages;
   readonly authenticate: Authenticate;
   /** Makes this KMS's evidence about itself anew, ahead of the request that would wait for it. */
   readonly renewSelfBoot: () => Promise<void>;
@@ -72,7 +70,7 @@ export async function createServices(settings: Settings, version: string, now = 
     verifier,
     ownEvidence,
     authority,
-    downloadCounts: osImages.counts,
+    osImages,
     authenticate,
     renewSelfBoot: self.renew,
   };

@@ -10,6 +10,8 @@ import {
   rmSync,
   writeFileSync,
 } from "node:fs";
+import { createServer } from "node:https";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -20,6 +22,7 @@ import { toHex, utf8 } from "../../kms/bytes.ts";
 import { type ArchiveServer, startArchiveServer } from "../support/archive-server.ts";
 import { archiveOf, imageCmdline, imageHashOf, smallImage } from "../support/image-archive.ts";
 import { noise } from "../support/launch-files.ts";
+import { testAuthority } from "../support/test-certificates.ts";
 
 const image = smallImage();
 const osImageHash = imageHashOf(image);
@@ -234,6 +237,24 @@ describe("a download is refused when the server", () => {
   });
 });
 
+describe("over https", () => {
+  test("a server that nobody vouches for, and a way down to http, are refused", async () => {
+    const { issue } = await testAuthority("authority that is not installed");
+    const { certPem, keyPem } = await issue("mirror", ["127.0.0.1"]);
+    const secure = createServer({ cert: certPem, key: keyPem }, (_request, response) => response.end(archiveOf(image)));
+    await new Promise<void>((resolve) => secure.listen(0, "127.0.0.1", resolve));
+    const downloadUrl = `https://127.0.0.1:${(secure.address() as AddressInfo).port}/{OS_IMAGE_HASH}`;
+    await expect(store({ downloadUrl }).open(osImageHash)).rejects.toMatchObject(
+      refusal("unavailable.os-image", /cannot be reached/),
+    );
+    await new Promise((resolve) => secure.close(resolve));
+    const fetch = async () => new Response(null, { status: 302, headers: { location: `${server.url}${path}` } });
+    const down = store({ downloadUrl: "https://mirror.example/{OS_IMAGE_HASH}", fetch });
+    await expect(down.open(osImageHash)).rejects.toMatchObject(refusal("unavailable.os-image", /no https URL/));
+    expect(server.asked).toEqual([]);
+  });
+});
+
 describe("a server may", () => {
   test("redirect, and ask for a password that goes to no other", async () => {
     const other = await startArchiveServer({ "/there": archiveOf(image) });
@@ -301,6 +322,26 @@ describe("the disk", () => {
     expect(await opened).toMatchObject({ code: "unavailable.os-image" });
     expect(existsSync(inCache(name))).toBe(false);
   });
+});
+
+test("the end of a download is reported, also when nobody waits for it", async () => {
+  const reports: [string, boolean][] = [];
+  const report = (image: string, problem: unknown) => void reports.push([image, problem === undefined]);
+  const answer = server.answers[path] ?? noise(1);
+  delete server.answers[path];
+  await expect(store({ report }).open(osImageHash)).rejects.toMatchObject({ code: "unavailable.os-image" });
+  server.answers[path] = answer;
+  await expect(store({ report, patienceMs: 0 }).open(osImageHash)).rejects.toMatchObject({ code: "unavailable.os-image" });
+  await expect
+    .poll(() => reports)
+    .toEqual([
+      [name, false],
+      [name, true],
+    ]);
+});
+
+test("a time limit of a year is one", async () => {
+  await store({ timeoutMs: 365 * 24 * 60 * 60 * 1000 }).open(osImageHash);
 });
 
 test("more images at once than there are places wait in line, and more callers than may wait are sent away", async () => {

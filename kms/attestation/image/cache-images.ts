@@ -22,6 +22,8 @@ export interface ImageStoreSettings {
   readonly limits?: Partial<ArchiveLimits>;
   /** How long a caller waits for a download, which goes on without it. */
   readonly patienceMs?: number;
+  /** Told of the end of each download, which may come after all its callers left. */
+  readonly report?: (image: string, problem: unknown) => void;
 }
 
 export interface ArchiveLimits extends TarLimits {
@@ -36,6 +38,8 @@ const PATIENCE_MS = 20_000;
 const DOWNLOADS_AT_ONCE = 2;
 /** Half of the calls that are worked on at once: others must not find all places taken by those who wait. */
 const MAX_WAITING = 64;
+/** A longer one would end at once. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
 /** Firmware and kernel of each stay in memory. */
 const MAX_LOADED = 4;
 
@@ -73,8 +77,10 @@ export function createImageStore(settings: ImageStoreSettings): ImageStore {
     try {
       await downloadImage(settings, folder, osImageHash);
       await known.trust(join(folder, name), osImageHash);
+      settings.report?.(name, undefined);
     } catch (thrown) {
       counts.failures += 1;
+      settings.report?.(name, thrown);
       throw thrown;
     }
   };
@@ -104,7 +110,7 @@ function storedImage(dir: string, name: string, manifest: Manifest, known: Known
 async function downloadImage(settings: ImageStoreSettings, folder: string, osImageHash: Uint8Array): Promise<void> {
   const { downloadUrl: template, timeoutMs, fetch = globalThis.fetch } = settings;
   const limits = { ...archiveLimits, ...settings.limits };
-  const signal = timeoutMs === undefined ? undefined : AbortSignal.timeout(timeoutMs);
+  const signal = timeoutMs === undefined ? undefined : AbortSignal.timeout(Math.min(timeoutMs, MAX_TIMER_MS));
   let scratch: string | undefined;
   try {
     await mkdir(join(folder, "tmp"), { recursive: true, mode: 0o700 });
