@@ -9,7 +9,6 @@ import { measureWith } from "../kms/attestation/image/measure.ts";
 import { parseVmConfig } from "../kms/attestation/image/vm-config.ts";
 import { metadataText, smallImage } from "../test/support/image-archive.ts";
 import { firmwareOf, kernelOf, usualSections } from "../test/support/launch-files.ts";
-import { median } from "./auth-report.ts";
 
 const MIB = 1024 * 1024;
 const READ_BYTES = MIB;
@@ -118,10 +117,11 @@ function hashFile(path: string, algorithms: readonly string[]): { size: number; 
 }
 
 function reportOf(turns: ReadonlyMap<Row, readonly number[]>): ImageReport {
-  const rows = [...turns].map(([name, values]) => ({ name, milliseconds: median([...values]), turns: values }));
+  // the least of the turns: whatever else the machine does can only add to a turn
+  const rows = [...turns].map(([name, values]) => ({ name, milliseconds: Math.min(...values), turns: values }));
   const target = (name: string, upper: Row, lower: Row) => {
-    const below = turns.get(lower) ?? [];
-    const came = median((turns.get(upper) ?? []).map((value, round) => value / (below[round] ?? Number.NaN)));
+    const least = (row: Row) => Math.min(...(turns.get(row) ?? []));
+    const came = least(upper) / least(lower);
     return { name, wanted: "at most 1.3", came, isMet: came <= 1.3 };
   };
   return {
@@ -139,8 +139,8 @@ export function imageTextOf({ rows, targets }: ImageReport): string {
     line("an image of 100 MiB", "CPU ms"),
     ...rows.map(({ name, milliseconds }) => line(`  ${name}`, milliseconds.toFixed(0))),
     "",
-    ...targets.map(({ name, wanted, came, isMet }) =>
-      line(`${isMet ? "met    " : "NOT MET"} ${name}`, `${came.toFixed(2)}, ${wanted}`),
+    ...targets.map(
+      ({ name, wanted, came, isMet }) => `  ${isMet ? "met    " : "not met"}  ${name}: ${came.toFixed(2)}, ${wanted} wanted`,
     ),
   ].join("\n");
 }
