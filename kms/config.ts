@@ -62,6 +62,8 @@ export interface Settings {
   readonly admin: AdminSettings | undefined;
   readonly agentAddress: string;
   readonly logLevel: LogLevel;
+  /** What the build of an image says of its source. */
+  readonly toldRevision: string | undefined;
 }
 
 export interface TlsFiles {
@@ -200,6 +202,7 @@ function toSettings({ rpc, core }: Config, cwd: string, env: Environment): Setti
     admin: adminSettings(core.admin, env, file),
     agentAddress: agentAddress(env["DSTACK_AGENT_ADDRESS"], existsSync),
     logLevel: logLevel(env["RUST_LOG"]),
+    toldRevision: env["KEYWARD_REVISION"],
   };
 }
 

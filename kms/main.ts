@@ -1,4 +1,5 @@
 /** The process of a KMS: arguments, configuration, log and signals around its states. */
+import { join } from "node:path";
 import { parseArgs } from "node:util";
 import pino, { type Logger } from "pino";
 import manifest from "../package.json" with { type: "json" };
@@ -6,6 +7,7 @@ import { loadConfig } from "./config.ts";
 import { asKmsError, families, KmsError } from "./errors.ts";
 import type { Listener } from "./http/listeners.ts";
 import { lockKeyStore } from "./keys/store-lock.ts";
+import { readRevision } from "./revision.ts";
 import { startKms } from "./run.ts";
 import { createServices } from "./services.ts";
 
@@ -19,6 +21,7 @@ Reads /etc/kms/kms.toml, /etc/kms/kms.json, ./kms.toml, ./kms.json and FILE; a l
   -h, --help         print this
 
 environment: DSTACK_AGENT_ADDRESS (unix:/path or http://host:port), RUST_LOG (error, warn, info, debug, trace, off)
+             KEYWARD_REVISION (the commit that an image was built from, for X-App-Version)
              DSTACK_KMS_ADMIN_TOKEN, else ADMIN_API_TOKEN (where core.admin.auth_token is empty)
 exit code: 0 stopped by a signal, 1 fault, 2 malformed, 3 unproven, 4 denied, 5 unavailable
 `;
@@ -60,7 +63,8 @@ async function main(): Promise<void> {
   const serving = (listener: Listener) => {
     current = listener;
   };
-  await startKms({ services, log, version: manifest.version, serving });
+  const revision = await readRevision(join(import.meta.dirname, ".."), settings.toldRevision);
+  await startKms({ services, log, version: manifest.version, revision, serving });
 }
 
 /** The first signal lets running requests end, the second does not wait. */

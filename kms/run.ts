@@ -23,6 +23,7 @@ export interface Run {
   readonly services: Services;
   readonly log: Logger;
   readonly version: string;
+  readonly revision: string;
   /** Told of the listener that serves now, so that a signal can end it. */
   readonly serving: (listener: Listener) => void;
 }
@@ -88,14 +89,14 @@ async function loadKeys({ services, log }: Run): Promise<StoredKeySet> {
   }
 }
 
-async function serveMain({ services, log, version, serving }: Run, keys: StoredKeySet): Promise<Listener> {
+async function serveMain({ services, log, version, revision, serving }: Run, keys: StoredKeySet): Promise<Listener> {
   const { rpc } = services.settings;
   const metrics = services.settings.metrics ? createMetrics(metricsSources(services)) : undefined;
   const app = createServiceApp({
     prefix: "KMS.",
     rpcs: serviceRpcs(services, keys, log),
     authenticate: services.authenticate,
-    version: `v${version} (git:unknown)`,
+    version: `v${version} (git:${revision})`,
     log,
     metrics,
   });
