@@ -5,8 +5,9 @@ import { KmsError } from "../errors.ts";
 import { findEvent, replayEvents } from "./events.ts";
 import { parseJsonTree, plainValue } from "./json-tree.ts";
 import { requireKeyProvider } from "./key-provider-info.ts";
+import { type VerifiedSgxQuote, verifySgxQuote } from "./sgx-quote.ts";
 import { MAX_QUOTE_BYTES, parseQuote } from "./tdx/quote.ts";
-import { type VerifiedQuote, verifyQuote } from "./tdx/verify.ts";
+import type { VerifiedQuote } from "./tdx/verify.ts";
 import type { VerificationInputs, VerifiedEvidence, VerifiedTdQuote } from "./verifier.ts";
 
 /** A quote as a JSON array of numbers and a key; the protocol's own limit, 8 MiB, is for any quote there could be. */
@@ -55,10 +56,10 @@ class Proof {
   readonly mrSigner: Uint8Array;
   readonly isvProdId: number;
   readonly isvSvn: number;
-  readonly provider: VerifiedQuote;
+  readonly provider: VerifiedSgxQuote;
   readonly guest: VerifiedTdQuote;
 
-  constructor(provider: VerifiedQuote, guest: VerifiedTdQuote, { mrEnclave, mrSigner, isvProdId, isvSvn }: EnclaveIdentity) {
+  constructor(provider: VerifiedSgxQuote, guest: VerifiedTdQuote, { mrEnclave, mrSigner, isvProdId, isvSvn }: EnclaveIdentity) {
     this.mrEnclave = mrEnclave;
     this.mrSigner = mrSigner;
     this.isvProdId = isvProdId;
@@ -80,17 +81,14 @@ export function proveKeyProvider(
   inputs: VerificationInputs,
 ): KeyProviderProof {
   requireRequest(guest); // 1
-  const quote = parseQuote(response.providerQuote);
-  if (quote.version !== 3 || quote.body.kind !== "sgx") {
-    throw new KmsError("unproven.tee-type", "provider quote: need an SGX quote of version 3");
-  }
-  const provider = verifyQuote({ quote, ...inputs }); // 2: DCAP; no debug enclave passes
+  const provider = verifySgxQuote(parseQuote(response.providerQuote), inputs); // 2: DCAP; no debug enclave passes
+  const { body } = provider.quote;
   const binding = concat(sha256(response.encryptedKey), new Uint8Array(32));
-  if (!equal(quote.body.reportData, binding)) {
+  if (!equal(body.reportData, binding)) {
     throw new KmsError("unproven.report-data", "provider quote: report data is not that of the encrypted key"); // 3
   }
   requireSameMachine(provider, guest); // 4
-  return new Proof(provider, guest, quote.body);
+  return new Proof(provider, guest, body);
 }
 
 /** A guest asks with its X25519 key and nothing else in the report data. */
