@@ -45,9 +45,9 @@ class TreeReader {
     if (first === "{") return this.#object(depth);
     if (first === "[") return this.#array(depth);
     if (first === '"') return { kind: "scalar", value: this.#string() };
-    if (this.#word("true")) return { kind: "scalar", value: true };
-    if (this.#word("false")) return { kind: "scalar", value: false };
-    if (this.#word("null")) return { kind: "scalar", value: null };
+    if (first === "t") return this.#word("true", true);
+    if (first === "f") return this.#word("false", false);
+    if (first === "n") return this.#word("null", null);
     return this.#number();
   }
 
@@ -82,19 +82,23 @@ class TreeReader {
 
   #string(): string {
     const start = this.#at;
+    let isEscaped = false;
     for (this.#at += 1; this.#at < this.#text.length; this.#at += 1) {
       const unit = this.#text.charCodeAt(this.#at);
       if (unit < 0x20) throw this.#refuse("control character in a string");
-      if (unit === 0x5c) this.#at += 1;
-      if (unit !== 0x22) continue;
+      if (unit === 0x22) {
+        this.#at += 1;
+        return this.#unescape(this.#text.slice(start, this.#at), isEscaped);
+      }
+      if (unit !== 0x5c) continue;
+      isEscaped = true;
       this.#at += 1;
-      return this.#unescape(this.#text.slice(start, this.#at));
     }
     throw this.#refuse("string without end");
   }
 
-  #unescape(quoted: string): string {
-    const value = quoted.includes("\\") ? this.#parse(quoted) : quoted.slice(1, -1);
+  #unescape(quoted: string, isEscaped: boolean): string {
+    const value = isEscaped ? this.#parse(quoted) : quoted.slice(1, -1);
     // a lone surrogate has no UTF-8 bytes, so it would be hashed as something else
     if (!value.isWellFormed()) throw this.#refuse("lone surrogate in a string");
     return value;
@@ -119,16 +123,18 @@ class TreeReader {
     return { kind: "number", literal, value };
   }
 
-  #word(word: string): boolean {
-    if (!this.#text.startsWith(word, this.#at)) return false;
+  #word(word: string, value: boolean | null): JsonNode {
+    if (!this.#text.startsWith(word, this.#at)) throw this.#refuse("need a value");
     this.#at += word.length;
-    return true;
+    return { kind: "scalar", value };
   }
 
   /** The next character that is not white space, without taking it; empty at the end. */
   #peek(): string {
-    while (this.#at < this.#text.length && " \t\n\r".includes(this.#text.charAt(this.#at))) this.#at += 1;
-    return this.#text.charAt(this.#at);
+    for (; ; this.#at += 1) {
+      const unit = this.#text.charCodeAt(this.#at);
+      if (unit !== 0x20 && unit !== 0x0a && unit !== 0x0d && unit !== 0x09) return this.#text.charAt(this.#at);
+    }
   }
 
   #skip(character: string): boolean {
