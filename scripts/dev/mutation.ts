@@ -6,19 +6,50 @@ import { parseArgs } from "node:util";
 
 /** Everything here is ignored by git; a sandbox below node_modules would not be transformed by vite. */
 const FOLDER = "cache/mutation";
-const INCREMENTAL = "node_modules/.cache/mutation/incremental.json";
+const RESULTS = "node_modules/.cache/mutation";
 const REPORT = `${FOLDER}/report.json`;
 const MINIMUM = 90;
 const SHOWN = 60;
 
 const attestation = "kms/attestation";
 /** Fetching, disk and child processes are tested by running them, which is too slow to be done for each mutant. */
-const shells = ["collateral-*", "pccs", "image/archive*", "image/cache*", "image/acpi-program", "intel-root"];
-const parts = {
-  tdx: [`${attestation}/tdx/*.ts`],
-  events: [`${attestation}/*.ts`],
-  image: [`${attestation}/image/*.ts`],
+const shells = [
+  ...["tdx/collateral-*", "tdx/pccs", "image/archive*", "image/cache*", "image/acpi-program", "tdx/intel-root"].map(
+    (name) => `${attestation}/${name}.ts`,
+  ),
+];
+
+interface Part {
+  readonly files: string;
+  /** Which tests a mutant of these files is put before: in test/kms, without what is slow and says nothing of these files. */
+  readonly tests: readonly string[];
+}
+
+const parts: Readonly<Record<string, Part>> = {
+  tdx: {
+    files: `${attestation}/tdx/*.ts`,
+    tests: ["tdx-*", "opened-collateral", "collateral-signer", "evidence-corpus"],
+  },
+  events: {
+    files: `${attestation}/*.ts`,
+    tests: [
+      ...["evidence*", "event*", "envelope-sample", "boot-info", "appraise", "report-data", "standing", "verifier"],
+      ...["ccel*", "compose*", "key-provider*", "json-tree*"],
+    ],
+  },
+  image: {
+    files: `${attestation}/image/*.ts`,
+    tests: ["image*", "os-image", "appraise"],
+  },
 };
+const notForMutants = [
+  "tdx-collateral*",
+  "evidence-corpus-generated",
+  "evidence-differential",
+  "*-command",
+  "*-process",
+  "*-store",
+];
 
 interface Mutant {
   readonly mutatorName: string;
@@ -39,22 +70,19 @@ interface Score {
   readonly excused: number;
 }
 
-function isPart(name: string): name is keyof typeof parts {
-  return Object.hasOwn(parts, name);
+const inTests = (names: readonly string[]) => globSync(names.map((name) => `test/kms/${name}.test.ts`));
+
+function filesOf({ files }: Part, wanted: readonly string[] | undefined): string[] {
+  const left = new Set(globSync(shells));
+  const all = globSync(files).filter((file) => !left.has(file));
+  return all.filter((file) => wanted === undefined || wanted.includes(file)).toSorted();
 }
 
-function filesOf(part: string): string[] {
-  if (part !== "all" && !isPart(part)) throw new Error(`--part: need tdx, events, image or all, have ${part}`);
-  const patterns = part === "all" ? Object.values(parts).flat() : parts[part];
-  const left = new Set(globSync(shells.flatMap((shell) => [`${attestation}/${shell}.ts`, `${attestation}/tdx/${shell}.ts`])));
-  return globSync(patterns)
-    .filter((file) => !left.has(file))
-    .toSorted();
-}
-
-function settings(files: readonly string[], force: boolean) {
+function settings(name: string, { tests }: Part, files: readonly string[], force: boolean) {
+  const left = new Set(inTests(notForMutants));
   return {
     mutate: files,
+    testFiles: inTests(tests).filter((file) => !left.has(file)),
     testRunner: "vitest",
     plugins: ["@stryker-mutator/vitest-runner", `${process.cwd()}/scripts/dev/mutation-words.ts`],
     vitest: { configFile: "vitest.mutation.config.ts", related: false },
@@ -62,7 +90,7 @@ function settings(files: readonly string[], force: boolean) {
     coverageAnalysis: "perTest",
     concurrency: 2,
     incremental: true,
-    incrementalFile: INCREMENTAL,
+    incrementalFile: incrementalOf(name),
     force,
     tempDirName: FOLDER,
     cleanTempDir: "always",
@@ -70,7 +98,8 @@ function settings(files: readonly string[], force: boolean) {
     tsconfigFile: "none", // Stryker would load a TypeScript compiler of older times to copy it
     reporters: ["progress-append-only", "json"],
     jsonReporter: { fileName: REPORT },
-    timeoutMS: 10_000,
+    timeoutMS: 30_000,
+    warnings: { slow: false },
     allowConsoleColors: false,
   };
 }
@@ -124,6 +153,45 @@ function print(scores: readonly Score[], json: boolean): number {
   return total;
 }
 
+function incrementalOf(part: string): string {
+  return `${RESULTS}/${part}.json`;
+}
+
+function readReport(file: string): Report {
+  return JSON.parse(readFileSync(file, "utf8"));
+}
+
+/** Undefined when Stryker ended early. */
+async function judgePart(name: string, part: Part, files: readonly string[]): Promise<Score[] | undefined> {
+  if (!values.report) {
+    const config = `${FOLDER}/${name}.json`;
+    writeFileSync(config, JSON.stringify(settings(name, part, files, values.force)));
+    if ((await runStryker(config)) !== 0) return undefined;
+  }
+  const source = values.report ? incrementalOf(name) : REPORT;
+  if (!existsSync(source)) return undefined;
+  const report = readReport(source);
+  return files.map((file) => scoreOf(file, report));
+}
+
+async function main(): Promise<number> {
+  const chosen = Object.entries(parts).filter(([name]) => values.part === "all" || values.part === name);
+  const scores: Score[] = [];
+  for (const [name, part] of chosen) {
+    const files = filesOf(part, values.file);
+    if (files.length === 0) continue;
+    const found = await judgePart(name, part, files);
+    if (found === undefined) {
+      console.error(`error: the mutation run of ${name} ended early, see above`);
+      return 1;
+    }
+    scores.push(...found);
+  }
+  if (scores.length > 0) return print(scores, values.json) >= MINIMUM ? 0 : 1;
+  console.error("error: no such part or file: need --part tdx, events, image or all, and files of kms/attestation");
+  return 2;
+}
+
 const { values } = parseArgs({
   options: {
     part: { type: "string", default: "all" },
@@ -138,20 +206,8 @@ if (values.help) {
   console.log("usage: ./run mutation [--part tdx|events|image|all] [--file FILE…] [--force] [--report] [--json]");
   console.log("  --force   forget earlier results     --report  print the last results of these files again");
 } else {
-  const files = values.file ?? filesOf(values.part);
   mkdirSync(FOLDER, { recursive: true });
-  mkdirSync("node_modules/.cache/mutation", { recursive: true });
+  mkdirSync(RESULTS, { recursive: true });
   setPriority(10); // minutes of both cores: others first
-  const config = `${FOLDER}/stryker.json`;
-  writeFileSync(config, JSON.stringify(settings(files, values.force)));
-  const status = values.report ? 0 : await runStryker(config);
-  const source = values.report ? INCREMENTAL : REPORT;
-  if (status !== 0 || !existsSync(source)) {
-    console.error("error: the mutation run ended early, see above");
-    process.exitCode = 1;
-  } else {
-    const report: Report = JSON.parse(readFileSync(source, "utf8"));
-    const scores = files.map((file) => scoreOf(file, report));
-    process.exitCode = print(scores, values.json) >= MINIMUM ? 0 : 1;
-  }
+  process.exitCode = await main();
 }

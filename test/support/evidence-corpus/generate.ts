@@ -1,5 +1,6 @@
 /** The whole corpus from its sources: the same bytes on every machine. */
 import { toHex } from "../../../kms/bytes.ts";
+import { attributeCases } from "./attribute-cases.ts";
 import { chainCases } from "./chain-cases.ts";
 import { crlCases } from "./crl-cases.ts";
 import type { Draft } from "./draft.ts";
@@ -62,7 +63,7 @@ export function generateCorpus(): Corpus {
   const read: ReadFile = (file) => files[file] ?? readCorpusFile(file);
   const known = new Map(Object.entries(bases).map(([name, base]) => [name, partsOf(base, read)]));
   const drafts: readonly (Draft & GuestDraft)[] = [
-    ...[...headerCases, ...jsonCases, ...chainCases, ...crlCases, ...quoteCases, ...levelCases, ...realCases],
+    ...[...headerCases, ...jsonCases, ...chainCases, ...crlCases, ...quoteCases, ...levelCases, ...attributeCases, ...realCases],
     ...guestCases,
   ];
   const cases = drafts.map((draft) => caseOf(draft, known.get(draft.base) ?? {}));
