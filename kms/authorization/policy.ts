@@ -1,6 +1,6 @@
 /** The owner's policy as the webhook answers it; a denial and an answer that could not be had are kept apart. */
 import { type AuthClient, AuthClientError, type BootResponse } from "../../auth-eth/api.ts";
-import { type BootInfo, bootInfoHex } from "../attestation/boot-info.ts";
+import { type BootInfo, type BootInfoHex, bootInfoHex } from "../attestation/boot-info.ts";
 import { KmsError } from "../errors.ts";
 import type { Role } from "./authorized-boot.ts";
 
@@ -34,9 +34,13 @@ export interface Policy {
 const UNAVAILABLE_REASON = "authorization backend unavailable";
 
 export function createWebhookPolicy(client: AuthClient): Policy {
+  /** Questions as they are written, never answers: a known caller's is asked again at every release. */
+  const questions = new WeakMap<BootInfo, BootInfoHex>();
   return {
     async ask(role, info) {
-      return decisionOf(await asked(client.boot(role, bootInfoHex(info))));
+      const question = questions.get(info) ?? bootInfoHex(info);
+      questions.set(info, question);
+      return decisionOf(await asked(client.boot(role, question)));
     },
     async info() {
       const info = await asked(client.info());

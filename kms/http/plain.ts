@@ -47,10 +47,13 @@ export function needScalar(scalar: ScalarType, value: unknown, name: string): st
   throw new TypeError(`result field ${name}: need ${ScalarType[scalar].toLowerCase()}, have ${typeof value}`);
 }
 
+const namesOf = new WeakMap<DescMessage, ReadonlySet<string>>();
+
 /** A misspelled result field would be lost without a word, so it is refused. */
 export function needKnownNames(desc: DescMessage, value: PlainMessage): void {
-  const names = new Set(desc.fields.map((field) => field.name));
-  for (const name of Object.keys(value)) {
+  const names = namesOf.get(desc) ?? new Set(desc.fields.map((field) => field.name));
+  namesOf.set(desc, names);
+  for (const name in value) {
     if (!names.has(name)) throw new TypeError(`result of type ${desc.name} has no field ${name}`);
   }
 }
