@@ -1,5 +1,12 @@
 /** The names of an app: compose hash, app id and mr_config_id of a file, and which tool would have spelled it so. */
-import { type AppCompose, composeHash, defaultAppId, normalForms, parseCompose } from "../kms/attestation/compose.ts";
+import {
+  type AppCompose,
+  composeHash,
+  defaultAppId,
+  measuredParts,
+  normalForms,
+  parseCompose,
+} from "../kms/attestation/compose.ts";
 import { mrConfigIdV1, mrConfigIdV2 } from "../kms/attestation/mr-config.ts";
 import { equal, fromHex, toHex } from "../kms/bytes.ts";
 import { type ComposeWarning, composeWarnings, warningText } from "./compose-lint.ts";
@@ -19,6 +26,9 @@ export interface ComposeReport {
   readonly forms: Readonly<Record<"vmm" | "sdk", string>>;
   readonly keyProvider: string;
   readonly mrConfigId: { readonly v1: string; readonly v2: string };
+  /** The payloads of the guest's events. */
+  readonly gpuPolicyHash: string;
+  readonly initScriptHashes: readonly string[];
   readonly warnings: readonly ComposeWarning[];
 }
 
@@ -49,6 +59,7 @@ function reportOn(file: Uint8Array, compose: AppCompose, flags: HashFlags): Comp
   const hash = composeHash(file);
   const appId = flags.appId === undefined ? defaultAppId(hash) : parseHexOption(flags.appId, "--app-id", 20);
   const forms = normalForms(file, compose);
+  const measured = measuredParts(compose);
   const { keyProvider: kind, members } = compose;
   const keyProvider = { kind, id: fromHex(members.key_provider_id, "key_provider_id") };
   return {
@@ -58,6 +69,8 @@ function reportOn(file: Uint8Array, compose: AppCompose, flags: HashFlags): Comp
     forms: { vmm: toHex(forms.vmm.hash), sdk: toHex(forms.sdk.hash) },
     keyProvider: kind,
     mrConfigId: { v1: toHex(mrConfigIdV1(hash)), v2: toHex(mrConfigIdV2({ composeHash: hash, appId, keyProvider })) },
+    gpuPolicyHash: toHex(measured.gpuPolicyHash),
+    initScriptHashes: measured.initScriptHashes.map(toHex),
     warnings: composeWarnings(compose),
   };
 }
@@ -88,6 +101,8 @@ function inWords(report: ComposeReport): string {
     keyProvider: report.keyProvider,
     "mrConfigId v1": report.mrConfigId.v1,
     "mrConfigId v2": report.mrConfigId.v2,
+    gpuPolicyHash: report.gpuPolicyHash,
+    initScripts: report.initScriptHashes.join(" ") || "none",
   };
   return Object.entries(lines)
     .map(([name, value]) => `${name.padEnd(14)} ${value}`)

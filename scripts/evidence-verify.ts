@@ -5,7 +5,7 @@ import { decodeCcel, MAX_CCEL_BYTES } from "../kms/attestation/ccel.ts";
 import { findEvent } from "../kms/attestation/events.ts";
 import type { TdxEvent } from "../kms/attestation/evidence.ts";
 import type { KeyProviderDemand } from "../kms/attestation/key-provider-info.ts";
-import { mrConfigStanding } from "../kms/attestation/mr-config.ts";
+import { type MrConfigDocument, mrConfigStanding, parseMrConfigDocument } from "../kms/attestation/mr-config.ts";
 import { checkBootRegisters, checkFirmwareLog } from "../kms/attestation/register-replay.ts";
 import { bindEvidence, reportData } from "../kms/attestation/report-data.ts";
 import { parseQuote, type Quote } from "../kms/attestation/tdx/quote.ts";
@@ -31,6 +31,8 @@ export interface EvidenceVerifyOptions extends BasisOptions, BootModeOptions {
   readonly vmConfig?: string;
   /** The firmware's own log of the boot. */
   readonly ccel?: string;
+  /** The document that version 3 of mr_config_id hashes. */
+  readonly mrConfig?: string;
 }
 
 /** What the options ask beyond DCAP. */
@@ -38,6 +40,7 @@ interface Demands {
   readonly vmConfig: string | undefined;
   readonly firmwareLog: readonly TdxEvent[] | undefined;
   readonly keyProvider: KeyProviderDemand | undefined;
+  readonly mrConfig: MrConfigDocument | undefined;
 }
 
 export interface VerifiedFile {
@@ -56,6 +59,8 @@ export async function verifyEvidence(file: string, options: EvidenceVerifyOption
     vmConfig: options.vmConfig === undefined ? undefined : await readInputText(options.vmConfig, MAX_INPUT_BYTES),
     firmwareLog: options.ccel === undefined ? undefined : decodeCcel(await readInput(options.ccel, MAX_CCEL_BYTES)),
     keyProvider: await readDemand(options),
+    mrConfig:
+      options.mrConfig === undefined ? undefined : parseMrConfigDocument(await readInputText(options.mrConfig, MAX_INPUT_BYTES)),
   };
   const quote = parseQuote(quoteBytes(input));
   return reportOn(input, quote, await basis.inputsFor(quote, options.collateral), demands);
@@ -94,7 +99,7 @@ function reportOnLog(
 ): { readonly log: LogReport; readonly notes: readonly string[] } {
   const { body } = quote.quote;
   const mode = judgeBootMode(findEvent(evidence.stack.runtimeEvents, "key-provider"), demands.keyProvider);
-  const standing = mrConfigStanding(body.mrConfigId, { ...info, ...(mode.info && { keyProvider: mode.info }) });
+  const standing = mrConfigStanding(body.mrConfigId, { ...info, ...(mode.info && { keyProvider: mode.info }) }, demands.mrConfig);
   const differs =
     standing.state === "differs" ? ["mr_config_id does not say what the events say: no guest of dstack boots so"] : [];
   const own = checkBootRegisters(body, evidence.platform.eventLog);

@@ -52,6 +52,7 @@ function createProgram(chosen: (work: Work) => void): Command {
     .option("--at <time>", "verify at this time, e.g. 2026-06-15T00:00:00Z; default now")
     .option("--vm-config <file>", "VM configuration as JSON, in place of the one inside the evidence")
     .option("--ccel <file>", "the firmware's event log, the guest's ACPI table CCEL: RTMR0 to 2 have to follow from it")
+    .option("--mr-config <file>", "the document that mr_config_id hashes, if it is of version 3")
     .addOption(new Option("--key-provider <mode>", "what has to have sealed the disk").choices(["none", "local", "kms", "tpm"]))
     .option("--key-provider-id <hex>", "its id: the enclave's MRENCLAVE, or the KMS root CA's SubjectPublicKeyInfo")
     .option("--root-ca <file>", "the KMS whose root CA this is has to have given the disk key")

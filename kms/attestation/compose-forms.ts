@@ -13,7 +13,12 @@ export function vmmForm(node: JsonNode): string {
  * write as null, cannot be in a file that is JSON.
  */
 export function sdkForm(node: JsonNode): string {
-  return write(sorted(node.kind === "object" ? withoutUnread(node.members) : node), "", "");
+  return canonicalForm(node.kind === "object" ? withoutUnread(node.members) : node);
+}
+
+/** RFC 8785, in which guests hash a part of the file. */
+export function canonicalForm(node: JsonNode): string {
+  return write(sorted(node), "", "");
 }
 
 function withoutUnread(members: ReadonlyMap<string, JsonNode>): JsonNode {
@@ -35,7 +40,7 @@ function isEmpty(node: JsonNode | undefined): boolean {
 
 function sorted(node: JsonNode): JsonNode {
   if (node.kind === "array") return { kind: "array", items: node.items.map(sorted) };
-  // these tools are JavaScript: 1.0 is printed as 1
+  // as JavaScript prints them: 1.0 is 1
   if (node.kind === "number") return { ...node, literal: String(node.value) };
   if (node.kind !== "object") return node;
   const members = [...node.members].sort(([a], [b]) => (a < b ? -1 : 1));

@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import type { z } from "zod";
 import { fromUtf8 } from "../bytes.ts";
 import { KmsError } from "../errors.ts";
-import { sdkForm, vmmForm } from "./compose-forms.ts";
+import { canonicalForm, sdkForm, vmmForm } from "./compose-forms.ts";
 import { composeSchema } from "./compose-schema.ts";
 import { type JsonNode, parseJsonTree, plainValue } from "./json-tree.ts";
 import type { KeyProviderKind } from "./key-provider-info.ts";
@@ -52,6 +52,20 @@ export function parseCompose(file: Uint8Array): AppCompose {
 function impliedProvider(members: ComposeMembers): KeyProviderKind {
   if (members.kms_enabled) return "kms";
   return members.local_key_provider_enabled ? "local" : "none";
+}
+
+/** What guests measure of the file besides its hash: each script's text, and the policy for GPUs, `{}` if there is none. */
+export function measuredParts({ initScripts, tree }: AppCompose): {
+  readonly initScriptHashes: readonly Uint8Array[];
+  readonly gpuPolicyHash: Uint8Array;
+} {
+  const policy = memberOf(memberOf(tree, "requirements"), "gpu_policy");
+  const text = policy?.kind === "object" ? canonicalForm(policy) : "{}";
+  return { initScriptHashes: initScripts.map(composeHash), gpuPolicyHash: composeHash(text) };
+}
+
+function memberOf(node: JsonNode | undefined, name: string): JsonNode | undefined {
+  return node?.kind === "object" ? node.members.get(name) : undefined;
 }
 
 export interface NormalForm {

@@ -1,7 +1,14 @@
 /** app-compose files: the real one, every rule of its members from both sides, both normal forms, and any bytes a file or a refusal. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { composeHash, defaultAppId, MAX_COMPOSE_BYTES, normalForms, parseCompose } from "../../kms/attestation/compose.ts";
+import {
+  composeHash,
+  defaultAppId,
+  MAX_COMPOSE_BYTES,
+  measuredParts,
+  normalForms,
+  parseCompose,
+} from "../../kms/attestation/compose.ts";
 import { sdkForm, vmmForm } from "../../kms/attestation/compose-forms.ts";
 import { imageWarnings } from "../../kms/attestation/compose-images.ts";
 import { kmsManifest } from "../../kms/attestation/compose-manifest.ts";
@@ -228,6 +235,33 @@ describe("normal forms", () => {
         },
       ),
     );
+  });
+});
+
+describe("what a guest measures of the file", () => {
+  const noPolicy = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
+
+  test.each<[string, object, string]>([
+    ["no policy", {}, noPolicy],
+    ["requirements without a policy", { requirements: { gpu_policy: null } }, noPolicy],
+    ["an empty policy", { requirements: { gpu_policy: {} } }, noPolicy],
+    ["a policy", { requirements: { gpu_policy: { b: 1, a: [true] } } }, toHex(composeHash('{"a":[true],"b":1}'))],
+  ])("of %s is the hash of its canonical form", (_name, more, hash) => {
+    expect(toHex(measuredParts(parse({ ...least, ...more })).gpuPolicyHash)).toBe(hash);
+  });
+
+  test.each<[unknown, readonly string[]]>([
+    [undefined, []],
+    [null, []],
+    ["", [""]],
+    ["a", ["a"]],
+    [
+      ["a", "é"],
+      ["a", "é"],
+    ],
+  ])("of the scripts %j is the hash of each text", (script, texts) => {
+    const measured = measuredParts(parse({ ...least, init_script: script }));
+    expect(measured.initScriptHashes).toEqual(texts.map((text) => composeHash(text)));
   });
 });
 

@@ -52,6 +52,8 @@ describe("compose hash", () => {
       forms: { vmm: realHash, sdk: expect.stringMatching(/^[0-9a-f]{64}$/) },
       keyProvider: "local",
       mrConfigId: { v1: `01${realHash}${"00".repeat(15)}`, v2: expect.stringMatching(/^02[0-9a-f]{64}0{30}$/) },
+      gpuPolicyHash: "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a",
+      initScriptHashes: [],
       warnings: [],
     });
   });

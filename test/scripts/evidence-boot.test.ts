@@ -145,6 +145,14 @@ describe("a boot mode", () => {
   });
 });
 
+test("the document of mr_config_id is read, and says nothing of another version", async () => {
+  const file = attested("v1-guest.bin", { keyProvider: record });
+  const document = JSON.stringify({ version: 3, compose_hash: "22".repeat(32), key_provider: "local" });
+  const { report } = await verifyEvidence(file, { ...simulated, mrConfig: scratchFile("mr-config.json", document) });
+  expect(report).toMatchObject({ mrConfigId: { version: 1, state: "agrees" } });
+  expect(await codeOf(verifyEvidence(file, { ...simulated, mrConfig: scratchFile("bad.json", "{}") }))).toBe("malformed.compose");
+});
+
 describe("a GCP guest's evidence", () => {
   const { stack, platform: own } = simulatedTd({ platform }).evidence(zeros);
   if (own.kind !== "tdx") throw new Error("not a TDX guest");
