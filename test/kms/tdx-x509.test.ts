@@ -1,55 +1,22 @@
 /** The certificate path and revocation rules, each broken alone under an authority of our own. */
 import { generateKeyPairSync } from "node:crypto";
 import { describe, expect, test } from "vitest";
-import { RevocationLists } from "../../kms/attestation/tdx/revocation.ts";
-import { loadTrustAnchor } from "../../kms/attestation/tdx/trust-anchor.ts";
-import { parseChain, verifyPath, verifyUnrevoked } from "../../kms/attestation/tdx/x509-path.ts";
-import type { Code } from "../../kms/errors.ts";
+import { parseChain, verifyPath } from "../../kms/attestation/tdx/x509-path.ts";
 import * as der from "../../scripts/devnet/der.ts";
+import {
+  anchor,
+  type Case,
+  check,
+  leaf,
+  leafPlan,
+  middle,
+  middlePlan,
+  NOW,
+  root,
+  stranger,
+  verifyWorld,
+} from "../support/path-world.ts";
 import * as pki from "../support/tdx-pki.ts";
-
-const root = pki.party("Root CA");
-const middle = pki.party("Platform CA");
-const leaf = pki.party("Leaf");
-const stranger = pki.party("Root CA");
-const anchorDer = pki.certificate({ subject: root, issuer: root, extensions: [pki.ca()] });
-const anchor = loadTrustAnchor(anchorDer);
-const middlePlan: pki.CertificatePlan = { subject: middle, issuer: root, serial: der.integer(5), extensions: [pki.ca(0)] };
-const leafPlan: pki.CertificatePlan = { subject: leaf, issuer: middle };
-const NOW = Date.parse("2026-01-01T00:00:00Z") / 1000;
-
-interface World {
-  readonly leaf?: Partial<pki.CertificatePlan>;
-  readonly middle?: Partial<pki.CertificatePlan>;
-  readonly chain?: readonly Uint8Array[];
-  readonly rootCrl?: Partial<pki.CrlPlan>;
-  readonly pckCrl?: Partial<pki.CrlPlan>;
-  readonly at?: number;
-}
-
-function verify(world: World): void {
-  const at = world.at ?? NOW;
-  const rootCaCrl = pki.crl({ issuer: root, ...world.rootCrl });
-  const pckCrl = pki.crl({ issuer: middle, ...world.pckCrl });
-  const lists = new RevocationLists({ rootCaCrl, pckCrl, anchor, at });
-  lists.requireUnrevoked(anchor.certificate, anchor.certificate);
-  const chain = world.chain ?? [
-    pki.certificate({ ...leafPlan, ...world.leaf }),
-    pki.certificate({ ...middlePlan, ...world.middle }),
-    anchorDer,
-  ];
-  verifyUnrevoked(verifyPath(parseChain(pki.pem(...chain)), { anchor, at }), anchor, lists);
-}
-
-interface Case extends World {
-  readonly name: string;
-  readonly code: Code | "accepted";
-}
-
-function check({ code, ...world }: Case): void {
-  if (code === "accepted") expect(() => verify(world)).not.toThrow();
-  else expect(() => verify(world)).toThrow(expect.objectContaining({ code }));
-}
 
 const year = (text: string) => der.time(new Date(text));
 const seconds = (date: Date, offset: number) => date.getTime() / 1000 + offset;
@@ -200,11 +167,11 @@ describe("a certificate path", () => {
   test("finds the right one of two candidates with the same name", () => {
     const other = pki.certificate({ ...middlePlan, subject: { ...stranger, name: middle.name } });
     const chain = [pki.certificate(leafPlan), other, pki.certificate(middlePlan)];
-    expect(() => verify({ chain })).not.toThrow();
+    expect(() => verifyWorld({ chain })).not.toThrow();
   });
 
   test("accepts a leaf that the anchor issued itself", () => {
-    expect(() => verify({ chain: [pki.certificate({ subject: leaf, issuer: root })] })).not.toThrow();
+    expect(() => verifyWorld({ chain: [pki.certificate({ subject: leaf, issuer: root })] })).not.toThrow();
   });
 });
 
