@@ -30,7 +30,7 @@ export async function createOsImages(image: Settings["image"]): Promise<OsImages
     told = listener;
   };
   if (!image.verify) return { check: undefined, counts, reportTo };
-  await images.recover().catch(() => undefined); // what cannot be removed now is in nobody's way
+  await images.recover();
   const measurements = createMeasurementStore(cacheDir);
   const checkLegacy = createLegacyCheck({ images, measurements, acpi: await acpiSource(image) });
   return { check: createOsImageCheck(checkLegacy), counts, reportTo };

@@ -1,5 +1,5 @@
 /** Disks that are full, limited, read-only or a mount of their own: clear errors with what mends them, and never half a KMS. */
-import { execFileSync, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -10,6 +10,7 @@ import { createKeySet, inspectKeyStore, loadKeySet } from "../../kms/keys/store.
 import { type Disk, systemDisk } from "../../kms/keys/store-disk.ts";
 import { newKeySet } from "./support/key-sets.ts";
 import { type Surroundings, surround } from "./support/kms-process.ts";
+import { mayMount, mountingShell } from "./support/mounts.ts";
 
 const base = mkdtempSync(join(tmpdir(), "keyward-disk-"));
 afterAll(() => rmSync(base, { recursive: true }));
@@ -66,17 +67,6 @@ describe("an operation that fails", () => {
 
 const main = fileURLToPath(new URL("../../kms/main.ts", import.meta.url));
 
-/** Whether this system lets an ordinary user mount a file system in a namespace of his own. */
-function mayMount(): boolean {
-  const dir = mkdtempSync(join(base, "mount-"));
-  try {
-    execFileSync("unshare", ["--user", "--map-root-user", "--mount", "mount", "-t", "tmpfs", "tmpfs", dir], { stdio: "ignore" });
-    return true;
-  } catch {
-    return false;
-  }
-}
-
 describe("a KMS process", () => {
   let around: Surroundings;
   beforeEach(async () => {
@@ -123,17 +113,18 @@ describe("a KMS process", () => {
     await around.start(["-c", around.config('auto_bootstrap_domain = "localhost"')]).line("listening", "main");
   });
 
-  const mounted: readonly [string, ...string[]] = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"];
-
   test.skipIf(!mayMount())("on a full disk, which is the mount point itself, says so and leaves nothing", async () => {
-    const ended = await inShell("mount -t tmpfs -o size=16k tmpfs $DIR && $KMS; status=$?; ls -A $DIR; exit $status", mounted);
+    const ended = await inShell(
+      "mount -t tmpfs -o size=16k tmpfs $DIR && $KMS; status=$?; ls -A $DIR; exit $status",
+      mountingShell,
+    );
     expect(ended.status).toBe(1);
     expect(ended.last).toMatchObject({ code: "fault.key-store", msg: expect.stringContaining(`ENOSPC: make room on its disk`) });
     expect(ended.stdout).toMatch(/\n\.lock\n$/);
   });
 
   test.skipIf(!mayMount())("on a read-only mount refuses to begin, and names the mount", async () => {
-    const ended = await inShell("mount -t tmpfs tmpfs $DIR && mount -o remount,ro $DIR && exec $KMS", mounted);
+    const ended = await inShell("mount -t tmpfs tmpfs $DIR && mount -o remount,ro $DIR && exec $KMS", mountingShell);
     expect(ended.status).toBe(1);
     expect(ended.stdout).toContain("the certificate folder cannot be written");
     expect(ended.last).toMatchObject({
@@ -152,7 +143,7 @@ describe("a KMS process", () => {
       mount -o remount,ro $DIR || exit 5
       sed 's/^\\[core\\]/[core]\\nattest_rpc_cert = false/' \${KMS##* } > ${plain}
       ${started("second", ` -c ${plain}`)} grep -q "certificates not renewed, the stored ones are used" $DIR/../second || exit 4`;
-    const ended = await inShell(script, mounted);
+    const ended = await inShell(script, mountingShell);
     expect(ended.status).toBe(0);
     expect(existsSync(join(around.certDir, "root-k256.key"))).toBe(false); // it was in the mount
     expect(await inspectKeyStore(around.certDir)).toBe("empty");

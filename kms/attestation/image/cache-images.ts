@@ -58,7 +58,7 @@ export interface DownloadCounts {
 export interface ImageStore {
   /** The image of that hash, downloaded where it is missing; its manifest is proved on every use. */
   open(osImageHash: Uint8Array): Promise<StoredImage>;
-  /** Removes what a crash left. */
+  /** Removes what a crash left; what cannot be removed now is in nobody's way. */
   recover(): Promise<void>;
   counts(): DownloadCounts;
 }
@@ -93,7 +93,7 @@ export function createImageStore(settings: ImageStoreSettings): ImageStore {
       return storedImage(dir, name, await mended(name, () => loadManifest(dir, osImageHash)), known);
     },
     async recover() {
-      await rm(join(folder, "tmp"), { recursive: true, force: true });
+      await rm(join(folder, "tmp"), { recursive: true, force: true }).catch(() => undefined);
     },
     counts: () => counts,
   };
@@ -113,7 +113,8 @@ async function downloadImage(settings: ImageStoreSettings, folder: string, osIma
   const signal = timeoutMs === undefined ? undefined : AbortSignal.timeout(Math.min(timeoutMs, MAX_TIMER_MS));
   let scratch: string | undefined;
   try {
-    await mkdir(join(folder, "tmp"), { recursive: true, mode: 0o700 });
+    await mkdir(settings.cacheDir, { recursive: true });
+    for (const path of [folder, join(folder, "tmp")]) await makeFolder(path);
     scratch = await mkdtemp(join(folder, "tmp", "image-"));
     const unpacked = join(scratch, "new");
     await mkdir(unpacked, 0o700);
@@ -125,6 +126,13 @@ async function downloadImage(settings: ImageStoreSettings, folder: string, osIma
   } finally {
     if (scratch !== undefined) await rm(scratch, { recursive: true, force: true }).catch(() => undefined);
   }
+}
+
+/** One at a time: on a read-only file system the recursive form would say that something is missing. */
+async function makeFolder(path: string): Promise<void> {
+  await mkdir(path, 0o700).catch((thrown: unknown) => {
+    if (errorCode(thrown) !== "EEXIST") throw thrown;
+  });
 }
 
 /** A folder with content cannot be replaced in one step: a crash in between leaves no image, and the next use downloads it. */
