@@ -98,6 +98,20 @@ describe("mr_config_id", () => {
     expect(codeOf(() => parseMrConfigDocument(twice))).toBe("malformed.compose");
   });
 
+  test("has a document for any JSON, or a refusal", () => {
+    const member = fc.constantFrom("version", "compose_hash", "key_provider", "app_id", "more");
+    const value = fc.oneof(fc.constantFrom<unknown>(3, "local", "22".repeat(32), "11".repeat(20)), fc.jsonValue());
+    fc.assert(
+      fc.property(fc.dictionary(member, value), fc.string(), (members, noise) => {
+        for (const text of [JSON.stringify(members), noise]) {
+          const code = codeOf(() => parseMrConfigDocument(text));
+          expect(["accepted", "malformed.compose"]).toContain(code);
+          if (code === "accepted") expect(parseMrConfigDocument(canonicalMrConfig(parseMrConfigDocument(text)))).toEqual(members);
+        }
+      }),
+    );
+  });
+
   test("needs values of its lengths", () => {
     expect(codeOf(() => mrConfigIdV1(nothing))).toBe("malformed.length");
     expect(codeOf(() => mrConfigIdV2({ ...app, appId: nothing }))).toBe("malformed.length");

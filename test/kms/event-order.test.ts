@@ -10,7 +10,7 @@ import { verifyEvidenceWith } from "../../kms/attestation/verifier.ts";
 import { fromHex } from "../../kms/bytes.ts";
 import { KmsError } from "../../kms/errors.ts";
 import { collateralJson } from "../../scripts/devnet/platform.ts";
-import { quoteReport, realBytes, realJson } from "../support/real-evidence.ts";
+import { quoteReport, realBytes, realJson, verifyReal } from "../support/real-evidence.ts";
 import { simulatedPlatform, simulatedTd } from "../support/simulated-td.ts";
 
 function outcome(...names: readonly string[]): string {
@@ -62,6 +62,7 @@ const guests: Readonly<Record<string, readonly string[]>> = {
     "system-ready",
   ],
   "without a file system event": [...early, "instance-id", "boot-mr-done", "key-provider", "system-ready"],
+  "of 2024, before there was an end of the boot": ["rootfs-hash", "app-id", "compose-hash", "ca-cert-hash", "instance-id"],
   "with a name that nobody here knows": [
     "rootfs-hash",
     ...early,
@@ -77,6 +78,7 @@ const guests: Readonly<Record<string, readonly string[]>> = {
 describe("a guest", () => {
   test.each(Object.entries(guests))("%s passes at each moment of its boot and after it", (_name, names) => {
     for (let length = 0; length <= names.length; length++) expect(outcome(...names.slice(0, length))).toBe("accepted");
+    if (!names.includes("system-ready")) return;
     expect(outcome(...names, "app-id", "started", "app-id", "boot-mr-done", "system-ready", "a:b")).toBe("accepted");
   });
 
@@ -172,6 +174,36 @@ describe("evidence whose log replays", () => {
   const platform = simulatedPlatform();
   const collateral = parseCollateral(collateralJson(platform.collateral(now)));
   const zeros = new Uint8Array(64);
+
+  test("is refused however its list of events is changed, once, twice or more often", () => {
+    const { evidence } = quoteReport();
+    const { runtimeEvents } = evidence.stack;
+    const place = fc.nat(runtimeEvents.length - 1);
+    const change = fc.tuple(fc.constantFrom("drop", "double", "swap", "move"), place, place);
+    const same = JSON.stringify(runtimeEvents);
+    fc.assert(
+      fc.property(fc.array(change, { minLength: 1, maxLength: 4 }), (changes) => {
+        const events = changes.reduce<readonly RuntimeEvent[]>(
+          (list, [kind, from, to]) => edited(list, kind, from, to),
+          runtimeEvents,
+        );
+        fc.pre(JSON.stringify(events) !== same);
+        const verify = () =>
+          verifyReal({ ...quoteReport(), evidence: { ...evidence, stack: { ...evidence.stack, runtimeEvents: events } } });
+        expect(verify).toThrow(expect.objectContaining({ code: "unproven.event-log" }));
+      }),
+      { numRuns: 40 },
+    );
+  });
+
+  function edited(events: readonly RuntimeEvent[], kind: string, from: number, to: number): readonly RuntimeEvent[] {
+    const [one, other] = [events[from], events[to]];
+    if (one === undefined || other === undefined) return events;
+    if (kind === "drop") return events.toSpliced(from, 1);
+    if (kind === "double") return events.toSpliced(to, 0, one);
+    if (kind === "swap") return events.with(from, other).with(to, one);
+    return events.toSpliced(from, 1).toSpliced(to, 0, one);
+  }
 
   test.each<[string, string, string]>([
     ["a second app id, written by the image while it boots", "app-id", "unproven.event-duplicate"],
