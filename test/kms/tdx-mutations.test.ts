@@ -37,6 +37,18 @@ function flipped(bytes: Uint8Array, offset: number): Uint8Array {
   return flip(offset)(bytes.slice());
 }
 
+/** The quote with another PEM text, and every length around it put right. */
+function withChain(pem: string): (bytes: Uint8Array) => Uint8Array {
+  return (bytes) => {
+    const result = Uint8Array.from([...bytes.subarray(0, 770 + 488), ...Buffer.from(pem)]);
+    const view = new DataView(result.buffer);
+    view.setUint32(632, 134 + 488 + pem.length, true);
+    view.setUint32(766, 488 + pem.length, true);
+    view.setUint32(770 + 484, pem.length, true);
+    return result;
+  };
+}
+
 const blocks = collateral.tcbInfoIssuerChain.split(/(?=-----BEGIN)/);
 const [leafPem = "", rootPem = ""] = blocks;
 const pckPem = /-----BEGIN[\s\S]*-----END CERTIFICATE-----\n/.exec(Buffer.from(quoteBytes).toString("latin1"))?.[0] ?? "";
@@ -50,6 +62,14 @@ const quoteCases: readonly Case[] = [
   { name: "one byte that is not zero appended", code: "malformed.quote", quote: (bytes) => Uint8Array.from([...bytes, 1]) },
   { name: "the zero padding removed", code: "accepted", quote: (bytes) => bytes.subarray(0, 4936) },
   { name: "one byte of the auth data removed", code: "malformed.quote", quote: (bytes) => bytes.subarray(0, 4935) },
+  { name: "one byte", code: "malformed.quote", quote: (bytes) => bytes.subarray(0, 1) },
+  { name: "16 MiB", code: "malformed.quote", quote: () => new Uint8Array(16 * 1024 * 1024) },
+  {
+    name: "a chain of 200 certificates",
+    code: "malformed.certificate",
+    quote: withChain("-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n".repeat(200)),
+  },
+  { name: "an empty chain", code: "malformed.certificate", quote: withChain("") },
   { name: "no bytes at all", code: "malformed.quote", quote: () => new Uint8Array() },
   { name: "the body alone", code: "malformed.quote", quote: (bytes) => bytes.subarray(0, 632) },
   {

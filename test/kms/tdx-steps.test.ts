@@ -51,6 +51,17 @@ function qeIdentity(members: Members): Partial<Collateral> {
 }
 
 const level = { tcb: { isvsvn: 1 }, tcbDate: "2025-01-01T00:00:00Z" };
+const info = JSON.parse(collateral.tcbInfo);
+const levelsWith = (change: Members) => info.tcbLevels.map((each: Members) => ({ ...each, ...change }));
+const [svn = 0, major = 0] = quote.body.kind === "sgx" ? [] : quote.body.teeTcbSvn;
+/** The module's own identity, with one level for every SVN. */
+const identitiesWith = (tcbStatus: string) => [
+  {
+    ...info.tdxModule,
+    id: `TDX_${String(major).padStart(2, "0")}`,
+    tcbLevels: [{ tcb: { isvsvn: svn }, tcbDate: "2025-01-01T00:00:00Z", tcbStatus, advisoryIDs: ["MODULE-1"] }],
+  },
+];
 const second = (offset: number) => new Date(now.getTime() + offset * 1000).toISOString();
 
 const collateralCases: readonly (readonly [string, Partial<Collateral>, Code | "accepted"])[] = [
@@ -77,6 +88,18 @@ const collateralCases: readonly (readonly [string, Partial<Collateral>, Code | "
   ["the identity of the SGX QE", qeIdentity({ id: "QE" }), "unproven.qe-identity"],
   ["the identity of the QvE", qeIdentity({ id: "QVE" }), "unproven.qe-identity"],
   ["another QE signer", qeIdentity({ mrsigner: "00".repeat(32) }), "unproven.qe-identity"],
+  ["a QE identity that fits no QE", qeIdentity({ tcbLevels: [] }), "unproven.qe-identity"],
+  [
+    "a QE identity above this QE",
+    qeIdentity({ tcbLevels: [{ ...level, tcb: { isvsvn: 65535 }, tcbStatus: "UpToDate" }] }),
+    "unproven.qe-identity",
+  ],
+  ["TCB info of version 3", tcbInfo({ version: 3 }), "accepted"],
+  ["an FMSPC in small letters", tcbInfo({ fmspc: JSON.parse(collateral.tcbInfo).fmspc.toLowerCase() }), "accepted"],
+  ["an FMSPC of white space", tcbInfo({ fmspc: " ".repeat(12) }), "malformed.collateral"],
+  ["a revoked platform", tcbInfo({ tcbLevels: levelsWith({ tcbStatus: "Revoked" }) }), "unproven.tcb-revoked"],
+  ["a revoked module", tcbInfo({ tdxModuleIdentities: identitiesWith("Revoked") }), "unproven.tcb-revoked"],
+  ["a module out of date", tcbInfo({ tdxModuleIdentities: identitiesWith("OutOfDate") }), "accepted"],
   ["a revoked QE", qeIdentity({ tcbLevels: [{ ...level, tcbStatus: "Revoked" }] }), "unproven.tcb-revoked"],
   ["a QE that is out of date", qeIdentity({ tcbLevels: [{ ...level, tcbStatus: "OutOfDate" }] }), "accepted"],
   ["a QE identity in its last second", qeIdentity({ nextUpdate: second(0) }), "accepted"],
@@ -119,9 +142,72 @@ const quoteCases: readonly (readonly [string, Partial<Quote>, Code])[] = [
   ["bytes left over in the auth data", { authPadding: Uint8Array.of(0, 1) }, "malformed.quote"],
 ];
 
+describe("an enclave's quote", () => {
+  const enclave: Partial<Quote> = { version: 3, teeType: 0, body: quote.qe.report };
+  const forSgx = (version: number, id = "SGX") => ({ ...tcbInfo({ id, version }), ...qeIdentity({ id: "QE", version: 2 }) });
+
+  test.each<[string, Partial<Collateral>, Code | "accepted"]>([
+    ["TCB info of version 2", forSgx(2), "accepted"],
+    ["TCB info of version 1", forSgx(1), "unproven.platform"],
+    ["TCB info of TDX", forSgx(3, "TDX"), "unproven.platform"],
+    ["a QE identity of version 3", { ...forSgx(3), ...qeIdentity({ id: "QE", version: 3 }) }, "unproven.qe-identity"],
+    ["the identity of the TD QE", { ...forSgx(3), ...qeIdentity({ id: "TD_QE", version: 2 }) }, "unproven.qe-identity"],
+  ])("with %s", (_, changed, code) => {
+    const attempt = () => verify({ quote: enclave, collateral: changed });
+    if (code === "accepted") expect(attempt()).toMatchObject({ status: "UpToDate", tdxModule: undefined });
+    else expect(attempt).toThrow(expect.objectContaining({ code }));
+  });
+
+  test("holds no TD's report, whatever its type says", () => {
+    const attempt = () => verify({ quote: { version: 3, teeType: 0 }, collateral: forSgx(3) });
+    expect(attempt).toThrow(expect.objectContaining({ code: "unproven.tcb-level" }));
+  });
+});
+
+describe("a TD whose module was replaced while it ran", () => {
+  const bodyWith = (teeTcbSvn2: readonly number[]): Quote["body"] => {
+    if (quote.body.kind === "sgx") throw new Error("the simulated guest is a TD");
+    const svns = Uint8Array.from({ length: 16 }, (_, index) => teeTcbSvn2[index] ?? 0);
+    return { ...quote.body, kind: "td15", teeTcbSvn2: svns, mrServiceTd: new Uint8Array(48) };
+  };
+  const identities = [
+    { ...identitiesWith("UpToDate")[0], id: "TDX_04" },
+    { ...identitiesWith("OutOfDate")[0], id: "TDX_05" },
+  ];
+  const collateralWith = tcbInfo({
+    tcbLevels: levelsWith({ tcb: { ...info.tcbLevels[0].tcb, tdxtcbcomponents: new Array(16).fill({ svn: 1 }) } }),
+    tdxModuleIdentities: identities,
+  });
+  const svns = (first: number, version: number) => [first, version, ...new Array<number>(14).fill(9)];
+  const judge = (started: readonly number[], now2: readonly number[]) =>
+    verify({
+      quote: { version: 5, body: { ...bodyWith(now2), teeTcbSvn: Uint8Array.from(started) } as Quote["body"] },
+      collateral: collateralWith,
+    });
+
+  test("is as good as the worse of the two modules", () => {
+    expect(judge(svns(9, 4), svns(9, 4)).status).toBe("UpToDate");
+    expect(judge(svns(9, 4), svns(9, 5)).status).toBe("OutOfDate");
+    expect(judge(svns(9, 5), svns(9, 4))).toMatchObject({ status: "OutOfDate", tdxModule: { id: "TDX_05" } });
+  });
+
+  test("is refused where no level covers the new one", () => {
+    expect(() => judge(svns(9, 4), [])).toThrow(expect.objectContaining({ code: "unproven.tcb-level" }));
+  });
+});
+
 describe("a quote", () => {
   test.each(quoteCases)("with %s", (_, changed, code) => {
     expect(() => verify({ quote: changed })).toThrow(expect.objectContaining({ code }));
+  });
+
+  test("may say anything in the upper half of the QE report's data", () => {
+    const { report } = quote.qe;
+    const said = report.reportData.with(63, 1).with(32, 1);
+    expect(verify({ quote: { qe: { ...quote.qe, report: { ...report, reportData: said } } } }).status).toBe("UpToDate");
+    const bound = report.reportData.with(31, (report.reportData[31] ?? 0) ^ 1);
+    const attempt = () => verify({ quote: { qe: { ...quote.qe, report: { ...report, reportData: bound } } } });
+    expect(attempt).toThrow(expect.objectContaining({ code: "unproven.qe-report" }));
   });
 
   test("may end its auth data with zeros", () => {
