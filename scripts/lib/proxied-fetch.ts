@@ -6,16 +6,16 @@ import { Readable } from "node:stream";
 import { connect } from "node:tls";
 import type { Tunnel } from "../../kms/ra-tls/tunnel.ts";
 
-export type Reach = (url: string, init: { readonly signal: AbortSignal }) => Promise<Response>;
+export type Reach = (url: string, init: { readonly signal: AbortSignal; readonly redirect?: "manual" }) => Promise<Response>;
 
 const connectMs = 10_000;
 
 /** Plain http, which HTTPS_PROXY does not cover, is reached directly. */
 export function proxiedFetch(tunnelTo: (url: URL) => Tunnel | undefined): Reach {
-  return (text, { signal }) => {
+  return (text, init) => {
     const url = new URL(text);
     const tunnel = url.protocol === "https:" ? tunnelTo(url) : undefined;
-    return tunnel === undefined ? fetch(url, { signal }) : get(url, tunnel, signal);
+    return tunnel === undefined ? fetch(url, init) : get(url, tunnel, init.signal);
   };
 }
 

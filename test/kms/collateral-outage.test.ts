@@ -30,7 +30,7 @@ async function startOn(changes: Partial<Settings> = {}): Promise<void> {
   const serving = (next: Listener) => {
     listener = next;
   };
-  await startKms({ services, log: pino({ level: "silent" }), version: "0.0.0", serving });
+  await startKms({ services, log: pino({ level: "silent" }), version: "0.0.0", revision: "unknown", serving });
 }
 
 /** A guest that nobody has seen before: its evidence is verified from the beginning. */

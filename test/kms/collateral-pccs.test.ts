@@ -138,7 +138,7 @@ function pckChain(pem: string): Record<string, string> {
 
 describe("a PCCS that", () => {
   test.each(cases)("$name is $code, and is believed again when it mends its ways", async ({ route, spoil, code }) => {
-    const { pccs, store, pass } = await world({ timeoutMs: 300, maxResponseBytes: 80_000 });
+    const { pccs, store, pass } = await world({ timeoutMs: 1_500, maxResponseBytes: 80_000 });
     pccs.spoil(route, spoil);
     await expect(store.collateralFor(quote)).rejects.toEqual(refused(code));
     pccs.spoil(route, undefined);
@@ -147,7 +147,7 @@ describe("a PCCS that", () => {
   });
 
   test.each(cases)("$name changes nothing about what is kept", async ({ route, spoil }) => {
-    const { pccs, store, pass } = await world({ timeoutMs: 300, maxResponseBytes: 80_000 });
+    const { pccs, store, pass } = await world({ timeoutMs: 1_500, maxResponseBytes: 80_000 });
     const kept = await store.collateralFor(quote);
     pccs.spoil(route, spoil);
     pass(hour);
@@ -193,18 +193,18 @@ describe("requests", () => {
   });
 
   test("to one that hangs hold a caller up for a moment only while what is kept is good, and nobody after that", async () => {
-    const { pccs, store, pass } = await world({ timeoutMs: 1_000, patienceMs: 100 });
+    const { pccs, store, pass } = await world({ timeoutMs: 3_000, patienceMs: 300 });
     const kept = await store.collateralFor(quote);
     for (const route of Object.values(routes)) pccs.spoil(route, hang);
     pass(hour);
     const first = performance.now();
     expect(await store.collateralFor(quote)).toBe(kept);
-    expect(performance.now() - first).toBeLessThan(900);
+    expect(performance.now() - first).toBeLessThan(2_500);
     await store.refresh();
     pass(61_000);
     const second = performance.now();
     expect(await store.collateralFor(quote)).toBe(kept);
-    expect(performance.now() - second).toBeLessThan(100);
+    expect(performance.now() - second).toBeLessThan(250);
   });
 
   test("are due in the background before an end that is near", async () => {
