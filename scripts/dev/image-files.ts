@@ -1,13 +1,13 @@
 /** Real files of an OS image for tests and trials: Debian's firmware and cloud kernel, and an initrd made of what comes with them. No root needed. */
-import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
-import { mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { readdir, readFile, rename, writeFile } from "node:fs/promises";
 import { join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
-import { parseArgs, promisify } from "node:util";
+import { parseArgs } from "node:util";
 import { gzipSync } from "node:zlib";
 import { concat, utf8 } from "../../kms/bytes.ts";
-import { hinted, runCommand } from "../lib/cli.ts";
+import { runCommand } from "../lib/cli.ts";
+import { apt, cacheFolder, fillCache, unavailable, unpackPackage } from "./debian-packages.ts";
 
 export interface RealImageFiles {
   readonly firmware: string;
@@ -26,10 +26,8 @@ ovmf and linux-image-cloud-amd64, unpacked with dpkg-deb. Prints their paths; a 
 They are kept in $XDG_CACHE_HOME/keyward/image-files, or in node_modules/.cache/keyward/image-files.
 `;
 
-const run = promisify(execFile);
-const APT_TIMEOUT_MS = 180_000;
-const cacheRoot = process.env["XDG_CACHE_HOME"] || fileURLToPath(new URL("../../node_modules/.cache", import.meta.url));
-const folder = join(cacheRoot, "keyward", "image-files");
+const cacheName = "image-files";
+const folder = cacheFolder(cacheName);
 const names = { firmware: "ovmf.fd", kernel: "bzImage", initrd: "initramfs.cpio.gz" } as const;
 
 /** What an earlier run left, whole or not at all. */
@@ -43,17 +41,11 @@ export function foundImageFiles(): RealImageFiles | undefined {
 }
 
 async function download(): Promise<RealImageFiles> {
-  await mkdir(join(folder, ".."), { recursive: true });
-  const scratch = await mkdtemp(`${folder}-`);
-  try {
+  await fillCache(cacheName, async (scratch, target) => {
     const unpacked = join(scratch, "root");
-    for (const name of ["ovmf", await kernelPackage(scratch)]) await unpack(name, scratch, unpacked);
-    await install(unpacked, join(scratch, "new"));
-    await rm(folder, { recursive: true, force: true });
-    await rename(join(scratch, "new"), folder);
-  } finally {
-    await rm(scratch, { recursive: true, force: true });
-  }
+    for (const name of ["ovmf", await kernelPackage(scratch)]) await unpackPackage(name, scratch, unpacked);
+    await install(unpacked, target);
+  });
   const found = foundImageFiles();
   if (found === undefined) throw new Error(`${folder}: not what was written`);
   return found;
@@ -67,36 +59,7 @@ async function kernelPackage(scratch: string): Promise<string> {
   return name;
 }
 
-async function unpack(name: string, scratch: string, target: string): Promise<void> {
-  process.stderr.write(`downloading ${name}\n`);
-  await apt("apt-get", ["download", name], scratch);
-  const file = (await readdir(scratch)).find((entry) => entry.startsWith(`${name}_`) && entry.endsWith(".deb"));
-  if (file === undefined) throw unavailable(`apt-get left no file of ${name}`);
-  await run("dpkg-deb", ["-x", join(scratch, file), target]);
-}
-
-/** First with the system's package lists; where it has none, with lists of our own, which need no root. */
-async function apt(program: string, args: readonly string[], cwd: string): Promise<{ stdout: string }> {
-  const options = { cwd, timeout: APT_TIMEOUT_MS, maxBuffer: 16 * 1024 * 1024 };
-  const lists = join(cwd, "lists");
-  const own = [`Dir::State::lists=${lists}`, `Dir::Cache=${join(cwd, "apt")}`].flatMap((option) => ["-o", option]);
-  try {
-    return await run(program, [...(existsSync(lists) ? own : []), ...args], options);
-  } catch (cause) {
-    if (existsSync(lists)) throw unavailable(`${program} ${args.join(" ")} failed`, cause);
-  }
-  await mkdir(join(lists, "partial"), { recursive: true });
-  await mkdir(join(cwd, "apt", "archives", "partial"), { recursive: true });
-  try {
-    await run("apt-get", [...own, "update"], options);
-    return await run(program, [...own, ...args], options);
-  } catch (cause) {
-    throw unavailable(`${program} ${args.join(" ")} failed`, cause);
-  }
-}
-
 async function install(unpacked: string, target: string): Promise<void> {
-  await mkdir(target);
   const boot = join(unpacked, "boot");
   const kernel = (await readdir(boot)).find((entry) => entry.startsWith("vmlinuz-"));
   if (kernel === undefined) throw unavailable("the kernel package has no kernel");
@@ -140,12 +103,6 @@ function cpioOf(entries: readonly CpioEntry[]): Uint8Array {
       return concat(padded(utf8(head)), padded(content ?? new Uint8Array(0)));
     }),
   );
-}
-
-function unavailable(what: string, cause?: unknown): Error {
-  const hint =
-    "this needs Debian's or Ubuntu's apt-get and dpkg-deb, and the network; tests without these files use made-up ones";
-  return hinted("unavailable.component", what, hint, { cause });
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

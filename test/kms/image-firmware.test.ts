@@ -1,6 +1,6 @@
 /** MRTD from firmware: each field of the TDX metadata, each way to be wrong, and the hash beside a plain transcription of its rule. */
 import { createHash } from "node:crypto";
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { mrtdOf } from "../../kms/attestation/image/mrtd.ts";
@@ -9,6 +9,7 @@ import { buildTdHob, encodeHobWitness, parseHobWitness } from "../../kms/attesta
 import { hobWitnessOf, parseTdvf } from "../../kms/attestation/image/tdvf.ts";
 import { concat, fromHex, toHex, utf8 } from "../../kms/bytes.ts";
 import { KmsError } from "../../kms/errors.ts";
+import { foundImageFiles } from "../../scripts/dev/image-files.ts";
 import {
   type FirmwareShape,
   firmwareOf,
@@ -87,7 +88,7 @@ describe("MRTD", () => {
     expect(digest(firmwareOf(changed(5, { address: 0x7f0000n })))).not.toBe(digest(firmware));
   });
 
-  const debian = ["/usr/share/ovmf/OVMF.fd", process.env["OVMF_FIRMWARE"] ?? ""].find((path) => existsSync(path));
+  const debian = foundImageFiles()?.firmware;
   test.skipIf(debian === undefined)(
     "of Debian's OVMF is what its definition says, and its HOB is that of today's firmware",
     () => {
