@@ -249,6 +249,7 @@ function platformOf(changes: Partial<typeof parts>, extra: readonly der.Der[] = 
 describe("the SGX extension of a PCK certificate", () => {
   test("gives the platform, with and without what nobody needs", () => {
     expect(platformOf({}).pceSvn).toBe(11);
+    for (const type of [0, 1, 2]) expect(platformOf({ sgxType: item("5", der.enumerated(type)) }).pceSvn).toBe(11);
     expect(platformOf({}, [item("6", octets(16)), item("9", der.integer(1))]).fmspc).toEqual(new Uint8Array(6).fill(7));
     expect(platformOf({ tcb: item("2", der.sequence(item("2.17", der.integer(0xffff)), cpuSvn)) }).pceSvn).toBe(0xffff);
   });
@@ -268,6 +269,8 @@ describe("the SGX extension of a PCK certificate", () => {
     ["a long FMSPC", { fmspc: item("4", octets(7)) }],
     ["an FMSPC that is an integer", { fmspc: item("4", der.unsigned(new Uint8Array(6).fill(7))) }],
     ["no SGX type", { sgxType: nothing }],
+    ["an SGX type of two bytes", { sgxType: item("5", der.tlv(0x0a, Uint8Array.of(0, 1))) }],
+    ["an SGX type of no byte", { sgxType: item("5", der.tlv(0x0a, Uint8Array.of())) }],
     ["an unknown SGX type", { sgxType: item("5", der.enumerated(3)) }],
   ] as const)("is refused with %s", (_, changes) => {
     expect(() => platformOf(changes)).toThrow(expect.objectContaining({ code: "malformed.certificate" }));
@@ -275,6 +278,12 @@ describe("the SGX extension of a PCK certificate", () => {
 
   test("is refused with a second FMSPC, though the first would win elsewhere", () => {
     expect(() => platformOf({}, [item("4", octets(6))])).toThrow(expect.objectContaining({ code: "malformed.certificate" }));
+  });
+
+  test("has 32 entries at most", () => {
+    const more = (count: number) => Array.from({ length: count }, (_, index) => item(`${index + 20}`, der.integer(1)));
+    expect(platformOf({}, more(27)).pceSvn).toBe(11);
+    expect(() => platformOf({}, more(28))).toThrow(expect.objectContaining({ code: "malformed.certificate" }));
   });
 
   test("is needed", () => {

@@ -156,6 +156,15 @@ describe("a certificate path", () => {
     const attempt = (pathLength: number) => verifyPath(parseChain(pki.pem(...chainWith(pathLength))), { anchor, at: NOW });
     expect(attempt(1)).toHaveLength(3);
     expect(() => attempt(0)).toThrow(expect.objectContaining({ code: "unproven.certificate-chain" }));
+    const lowest = pki.party("Lowest CA");
+    const longer = (pathLength: number) => [
+      pki.certificate({ subject: leaf, issuer: lowest }),
+      pki.certificate({ subject: lowest, issuer: lower, extensions: [pki.ca()] }),
+      ...chainWith(pathLength).slice(1),
+    ];
+    const attemptLonger = (pathLength: number) => verifyPath(parseChain(pki.pem(...longer(pathLength))), { anchor, at: NOW });
+    expect(attemptLonger(2)).toHaveLength(4);
+    expect(() => attemptLonger(1)).toThrow(expect.objectContaining({ code: "unproven.certificate-chain" }));
   });
 
   test("ends on certificates that issue each other in circles", () => {

@@ -24,12 +24,10 @@ export class OpenedCollateral {
     if (found === undefined || !isSame(found.collateral, collateral)) return undefined;
     const at = Math.floor(now.getTime() / 1000);
     const stands = found.chains.anchor === anchor && at >= found.chains.at && at < found.signed.nextUpdate;
-    if (!stands) return undefined;
-    const opened = { chains: found.chains.later(at), signed: found.signed };
-    this.keep(collateral, opened);
-    return opened;
+    return stands ? { chains: found.chains.later(at), signed: found.signed } : undefined;
   }
 
+  /** What was verified, or recalled for a later time. */
   keep(collateral: Collateral, opened: Opened): void {
     this.#kept.set(collateral.pckCrl, { collateral, ...opened });
   }

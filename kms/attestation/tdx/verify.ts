@@ -62,7 +62,7 @@ export function verifyQuote({ quote, collateral, anchor, now }: VerificationInpu
   const chains = known?.chains ?? openChains(collateral, anchor, now); // 0, 0a
   requireHeader(quote); // 1–5
   const signed = known?.signed ?? verifySignedCollateral(collateral, chains); // 6–11
-  if (known === undefined) memory?.keep(collateral, { chains, signed });
+  memory?.keep(collateral, { chains, signed });
   const { tcbInfo, qeIdentity, nextUpdate } = signed;
   requireQeIdentityKind(quote, qeIdentity); // 12
   const { leaf: pck, platform, endsAt } = chains.pckOf(pckChainOf(quote, collateral)); // 13, 14

@@ -68,7 +68,7 @@ function extend(path: CertificatePath, search: Search): CertificatePath | undefi
     search.failure ??= "InvalidSignatureForPublicKey, not signed by the trust anchor";
   }
   for (const candidate of search.pool) {
-    if (path.includes(candidate) || !equal(candidate.subject, last.issuer)) continue;
+    if (!equal(candidate.subject, last.issuer)) continue;
     search.tried += 1;
     if (search.tried > MAX_CANDIDATES_TRIED) throw refuse(`MaximumPathBuildCallsExceeded, ${MAX_CANDIDATES_TRIED} candidates`);
     const problem = issuerProblem(candidate, path, search);
