@@ -16,6 +16,7 @@ import { type AcpiDigests, type LaunchRegisters, sha384 } from "../../kms/attest
 import { parseVmConfig, type VmConfig } from "../../kms/attestation/image/vm-config.ts";
 import { createAuthority, MAX_DECISION_AGE_MS } from "../../kms/authorization/authority.ts";
 import { toHex, utf8 } from "../../kms/bytes.ts";
+import { createImageCache } from "../../kms/image-cache.ts";
 import { type ArchiveServer, startArchiveServer } from "../support/archive-server.ts";
 import { archiveOf, type ImageContent, imageCmdline, imageHashOf, metadataText, smallImage } from "../support/image-archive.ts";
 import { noise } from "../support/launch-files.ts";
@@ -133,6 +134,19 @@ describe("a guest started from the image", () => {
     await check()(guest(config, registers));
     const other = configOf(image, { cpu_count: 4 });
     await expect(check()(guest(other, registersOf(image, other)))).rejects.toMatchObject({ code: "unavailable.acpi-tables" });
+  });
+
+  test("makes the KMS download and measure again after the admin cleared its caches", async () => {
+    const one = check();
+    const cache = createImageCache(dir);
+    await one(guest(config, registers));
+    await cache.clear(toHex(config.osImageHash), "all");
+    expect([readdirSync(join(dir, "images")), measurements()]).toEqual([["tmp"], []]);
+    await one(guest(config, registers));
+    await cache.clear("all", "all");
+    expect(readdirSync(dir)).toEqual([]);
+    await one(guest(config, registers));
+    expect([asked, server.asked.length]).toEqual([3, 3]);
   });
 
   test("that is refused after the image's file was changed on disk, known measurement or not", async () => {

@@ -40,8 +40,8 @@ const DOWNLOADS_AT_ONCE = 2;
 const MAX_WAITING = 64;
 /** A longer one would end at once. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
-/** Firmware and kernel of each stay in memory. */
-const MAX_LOADED = 4;
+/** Firmware and kernel of each stay in memory: those of the image in use, and of the one that replaces it. */
+const MAX_LOADED = 2;
 
 export interface StoredImage {
   /** What is measured; proved while it was read. */
