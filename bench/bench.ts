@@ -129,7 +129,12 @@ program
 program
   .command("image")
   .description("The measuring of a 100 MiB image beside the bare hashing of its files; also the last part of `tdx`.")
-  .option("--rounds <n>", "turns of each row; the median counts", (text) => count(String(positive(text))), imageRounds)
+  .option(
+    "--rounds <n>",
+    "turns of each row; the least disturbed one counts",
+    (text) => count(String(positive(text))),
+    imageRounds,
+  )
   .option("--json", "one JSON document on stdout")
   .action(async ({ rounds, json }: Omit<TdxOptions, "turn">) => {
     const report = await benchImage({ rounds }, (sentence) => console.error(sentence));

@@ -108,14 +108,14 @@ function textOf(registers: Readonly<Record<string, RegisterReport>>, differences
   return lines.join("\n");
 }
 
-function differenceLines({ event, expected, actual, because }: Difference): string[] {
+function differenceLines({ event, expected, actual, input, because }: Difference): string[] {
   const values =
     event === null
       ? []
       : [`  ${event}`, `    expected  ${expected ?? "no such event"}`, `    actual    ${actual ?? "no such event"}`];
   return [
     ...values,
-    `${event === null ? "  " : "    "}${because === null ? "nothing that was tried explains it" : `because ${because}`}`,
+    `${event === null ? "  " : "    "}${because === null ? `because of ${input}: no other input that was tried leads to it` : `because ${because}`}`,
   ];
 }
 
@@ -135,11 +135,11 @@ function notesOf(config: VmConfig, osImageHash: Uint8Array, files: ImageFiles, a
 
 function refusalOf(wrong: readonly string[], differences: readonly Difference[]): KmsError {
   const known = differences.flatMap(({ because }) => because ?? []);
-  const [first] = known;
   const message = `not the registers of this image: ${wrong.join(", ")} ${wrong.length === 1 ? "differs" : "differ"}`;
+  const suspects = [...new Set(differences.filter(({ because }) => because === null).map(({ input }) => input))];
   const hint =
-    first === undefined
-      ? "compare the files of the image with those the guest was started from"
-      : `correct what explains it: ${[...new Set(known)].join("; ")}`;
+    known.length > 0
+      ? `correct what explains it: ${[...new Set(known)].join("; ")}`
+      : `compare with what the guest was started from: ${suspects.join("; ")}`;
   return hinted("unproven.os-image", message, hint);
 }

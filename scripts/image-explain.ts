@@ -40,6 +40,8 @@ export interface Difference {
   readonly event: string | null;
   readonly expected: string | null;
   readonly actual: string | null;
+  /** What it is a digest of, and so what is another if nothing else is found. */
+  readonly input: string;
   /** Null: nothing that was tried leads to what the guest has. */
   readonly because: string | null;
 }
@@ -64,7 +66,7 @@ function explainMrtd({ config, guest }: Question, tdvf: Tdvf): Difference[] {
   const because = equal(other, actual)
     ? `pages were added in ${words}: qemu_version or qemu_single_pass_add_pages is another`
     : null;
-  return [{ register: "mrtd", event: null, expected: toHex(expected), actual: toHex(actual), because }];
+  return [{ register: "mrtd", event: null, expected: toHex(expected), actual: toHex(actual), input: "the firmware", because }];
 }
 
 function explainRtmr0({ config, acpi, otherAcpi, guest }: Question, tdvf: Tdvf): Difference[] {
@@ -153,7 +155,8 @@ function explainRegister(
   if (log !== undefined) return eventDifferences(register, expected, log, groups.flat(), judge);
   const because =
     searched(digests, actual, groups) ?? (hasEvents(guest, index) ? "the event log is not that of this register" : null);
-  return [{ register, event: null, expected: toHex(value), actual: toHex(actual), because }];
+  const input = inputs[register] ?? "the image";
+  return [{ register, event: null, expected: toHex(value), actual: toHex(actual), input, because }];
 }
 
 /** The log's events of a register, if they lead to its value: otherwise they explain nothing. */
@@ -188,6 +191,7 @@ function eventDifferences(
         event: ours?.name ?? `event ${index}`,
         expected: ours === undefined ? null : toHex(ours.digest),
         actual: theirs === undefined ? null : toHex(theirs.digest),
+        input: inputs[ours?.name ?? ""] ?? "the firmware",
         because,
       },
     ];
@@ -216,6 +220,20 @@ function searched(
   }
   return undefined;
 }
+
+/** By register and by event; every other event is the firmware's own. */
+const inputs: Readonly<Record<string, string>> = {
+  rtmr0: "the memory, the devices of the machine, or the firmware",
+  rtmr1: "the kernel, or the size of the initrd",
+  rtmr2: "the command line, or the initrd",
+  "TD HOB": "the memory, or the firmware",
+  "ACPI loader": "the devices of the machine",
+  "ACPI RSDP": "the devices of the machine",
+  "ACPI tables": "the devices of the machine",
+  kernel: "the kernel, or the size of the initrd",
+  "command line": "the command line",
+  initrd: "the initrd",
+};
 
 const MIB = 2 ** 20;
 const GIB = 2 ** 30;

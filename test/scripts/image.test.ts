@@ -121,7 +121,12 @@ test("document writes what a lite guest brings, once, and the line that lists it
 
 interface DiagnosisJson {
   readonly registers: Record<string, { readonly matches: boolean | null; readonly expected: string; readonly actual: string }>;
-  readonly differences: readonly { readonly register: string; readonly event: string | null; readonly because: string | null }[];
+  readonly differences: readonly {
+    readonly register: string;
+    readonly event: string | null;
+    readonly input: string;
+    readonly because: string | null;
+  }[];
 }
 const hex = (registers: object) =>
   JSON.stringify(registers, (_key, value: unknown) => (value instanceof Uint8Array ? toHex(value) : value));
@@ -215,7 +220,15 @@ describe("diagnose, from registers alone,", () => {
 
   test("says so when nothing that it tries leads there", async () => {
     const unknown = { mrtd: "11".repeat(48), rtmr0: "22".repeat(48), rtmr1: "33".repeat(48), rtmr2: "44".repeat(48) };
-    expect(await diagnosed(unknown)).toMatchObject({ code: "unproven.os-image", because: [null, null, null, null] });
+    const { because, json, text } = await diagnosed(unknown);
+    expect(because).toEqual([null, null, null, null]);
+    expect(json.differences.map(({ input }) => input)).toEqual([
+      "the firmware",
+      "the memory, the devices of the machine, or the firmware",
+      "the kernel, or the size of the initrd",
+      "the command line, or the initrd",
+    ]);
+    expect(text).toContain("because of the firmware: no other input that was tried leads to it");
   });
 });
 
