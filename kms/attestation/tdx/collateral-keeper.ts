@@ -53,7 +53,9 @@ export class Keeper {
 
   async #settle(folder: CollateralFolder): Promise<void> {
     if (this.#stamp === undefined || (await folder.stamp()) !== this.#stamp) this.#take(await folder.read());
-    const parts = [...this.#unwritten.values()].filter((part) => this.shelf.get(part.name)?.part === part);
+    const isWanted = (part: VerifiedItem) => this.shelf.get(part.name)?.part === part && !this.shelf.isPast(part);
+    for (const part of this.#unwritten.values()) if (!isWanted(part)) this.#unwritten.delete(part.name);
+    const parts = [...this.#unwritten.values()];
     if (parts.length === 0) return;
     const stored = await folder.add(
       parts.map(({ item }) => item),
@@ -78,9 +80,9 @@ export class Keeper {
     }
     // what the folder has lost is given back to it
     for (const { part } of this.shelf.all()) {
-      if (index.files.get(part.name) !== part.digest || !items.has(part.name)) this.#unwritten.set(part.name, part);
+      const isThere = problems.length === 0 && items.get(part.name)?.digest === part.digest;
+      if (!isThere) this.#unwritten.set(part.name, part);
     }
-    if (problems.length > 0) for (const { part } of this.shelf.all()) this.#unwritten.set(part.name, part);
   }
 
   /** Not trusted because it is on disk: it is verified as if it came from the network. */

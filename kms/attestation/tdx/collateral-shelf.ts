@@ -3,7 +3,7 @@ import { toHex } from "../../bytes.ts";
 import { KmsError } from "../../errors.ts";
 import type { Collateral } from "./collateral.ts";
 import { MAX_CHAINS, MAX_PARTS, requireNotOlder } from "./collateral-index.ts";
-import { higher, type Item, type ItemKey, type ItemKind, nameOf, type Rank, type Tee } from "./collateral-items.ts";
+import { higher, type Item, type ItemKey, type ItemKind, isOlder, nameOf, type Rank, type Tee } from "./collateral-items.ts";
 import type { VerifiedItem } from "./collateral-verify.ts";
 import type { PckCa } from "./pck.ts";
 
@@ -66,6 +66,12 @@ export class Shelf {
 
   raiseFloor(floor: string, rank: Rank): void {
     this.#floors.set(floor, higher(rank, this.#floors.get(floor) ?? rank));
+  }
+
+  /** Whether something newer was seen, even if it is not kept. */
+  isPast({ rank, floor }: VerifiedItem): boolean {
+    const highest = this.#floors.get(floor);
+    return rank !== undefined && highest !== undefined && isOlder(rank, highest);
   }
 
   noteEnded(name: string, lastSecond: number): void {
