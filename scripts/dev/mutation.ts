@@ -78,7 +78,10 @@ function filesOf({ files }: Part, wanted: readonly string[] | undefined): string
   return all.filter((file) => wanted === undefined || wanted.includes(file)).toSorted();
 }
 
-function settings(name: string, { tests }: Part, files: readonly string[], force: boolean) {
+/** What runs once when a module is loaded needs a fresh start for each mutant, so the rest comes first, with only the tests that reach it. */
+type Round = "running" | "loading";
+
+function settings(name: string, { tests }: Part, files: readonly string[], round: Round) {
   const left = new Set(inTests(notForMutants));
   return {
     mutate: files,
@@ -91,7 +94,8 @@ function settings(name: string, { tests }: Part, files: readonly string[], force
     concurrency: 2,
     incremental: true,
     incrementalFile: incrementalOf(name),
-    force,
+    force: values.force && round === "running",
+    ignoreStatic: round === "running",
     tempDirName: FOLDER,
     cleanTempDir: "always",
     ignorePatterns: ["/*", "!/kms", "!/scripts", "!/test", "/test/contracts", "!/package.json", "!/vitest.mutation.config.ts"],
@@ -164,9 +168,12 @@ function readReport(file: string): Report {
 /** Undefined when Stryker ended early. */
 async function judgePart(name: string, part: Part, files: readonly string[]): Promise<Score[] | undefined> {
   if (!values.report) {
-    const config = `${FOLDER}/${name}.json`;
-    writeFileSync(config, JSON.stringify(settings(name, part, files, values.force)));
-    if ((await runStryker(config)) !== 0) return undefined;
+    const rounds: readonly Round[] = values.fast ? ["running"] : ["running", "loading"];
+    for (const round of rounds) {
+      const config = `${FOLDER}/${name}-${round}.json`;
+      writeFileSync(config, JSON.stringify(settings(name, part, files, round)));
+      if ((await runStryker(config)) !== 0) return undefined;
+    }
   }
   const source = values.report ? incrementalOf(name) : REPORT;
   if (!existsSync(source)) return undefined;
@@ -199,11 +206,13 @@ const { values } = parseArgs({
     json: { type: "boolean", default: false },
     force: { type: "boolean", default: false },
     report: { type: "boolean", default: false },
+    fast: { type: "boolean", default: false },
     help: { type: "boolean", short: "h", default: false },
   },
 });
 if (values.help) {
-  console.log("usage: ./run mutation [--part tdx|events|image|all] [--file FILE…] [--force] [--report] [--json]");
+  console.log("usage: ./run mutation [--part tdx|events|image|all] [--file FILE…] [--fast] [--force] [--report] [--json]");
+  console.log("  --fast    leave out what only runs when a module is loaded");
   console.log("  --force   forget earlier results     --report  print the last results of these files again");
 } else {
   mkdirSync(FOLDER, { recursive: true });
