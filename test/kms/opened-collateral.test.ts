@@ -75,6 +75,12 @@ describe("collateral is opened once", () => {
     expect(recalls({ [member]: other })).toBe(false);
   });
 
+  test("for each platform, though they share all but the TCB info", () => {
+    const second = { ...collateral, tcbInfoSignature: collateral.tcbInfoSignature.slice() };
+    for (const each of [collateral, second, collateral]) outcome({ collateral: each }, memory);
+    expect([collateral, second].map((each) => memory.recall(each, anchor, start) !== undefined)).toEqual([true, true]);
+  });
+
   test("and again for another anchor", () => {
     expect(recalls({}, loadTrustAnchor(platform.rootDer))).toBe(false);
   });

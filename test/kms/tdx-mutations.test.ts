@@ -282,6 +282,7 @@ const windowCases: readonly Case[] = [
   { name: "within the last second of the PCK list", at: "2025-07-19T10:00:34.999Z", code: "accepted" },
   { name: "the end of the PCK list", at: "2025-07-19T10:00:35Z", code: "unproven.crl" },
   { name: "before the PCK list begins", at: "2025-06-19T10:00:34Z", code: "unproven.collateral-expired" },
+  { name: "before anything was issued", at: "2025-06-19T10:00:00Z", code: "unproven.collateral-expired" },
   { name: "a month later", at: "2025-08-01T00:00:00Z", code: "unproven.collateral-expired" },
   { name: "after the end of the root list", at: "2026-04-03T11:21:57Z", code: "unproven.crl" },
   { name: "before the anchor begins", at: "2018-05-21T10:45:09Z", code: "unproven.certificate-chain" },

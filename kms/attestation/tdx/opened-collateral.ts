@@ -13,14 +13,17 @@ interface Kept extends Opened {
   readonly collateral: Collateral;
 }
 
-/** Belongs to one verifier. An entry lives as long as the list it was made with, so what a store replaced is forgotten with it. */
+/** Belongs to one verifier. An entry lives as long as the TCB info it was made with, so what a store replaced is forgotten with it. */
 export class OpenedCollateral {
-  /** By the PCK list's own bytes: copies of one collateral, each with the chain of another machine, share them. */
+  /**
+   * By the bytes of the signature of the TCB info, as an object: collateral of two platforms shares its lists and QE identity and differs
+   * here, and copies of one collateral, each with the chain of another machine, share it.
+   */
   readonly #kept = new WeakMap<Uint8Array, Kept>();
 
   /** Only for the same anchor and a time that is not before the last one and not at an end: then every check has the same outcome. */
   recall(collateral: Collateral, anchor: TrustAnchor, now: Date): Opened | undefined {
-    const found = this.#kept.get(collateral.pckCrl);
+    const found = this.#kept.get(collateral.tcbInfoSignature);
     if (found === undefined || !isSame(found.collateral, collateral)) return undefined;
     const at = Math.floor(now.getTime() / 1000);
     const stands = found.chains.anchor === anchor && at >= found.chains.at && at < found.signed.nextUpdate;
@@ -29,7 +32,7 @@ export class OpenedCollateral {
 
   /** What was verified, or recalled for a later time. */
   keep(collateral: Collateral, opened: Opened): void {
-    this.#kept.set(collateral.pckCrl, { collateral, ...opened });
+    this.#kept.set(collateral.tcbInfoSignature, { collateral, ...opened });
   }
 }
 
@@ -37,8 +40,8 @@ export class OpenedCollateral {
 function isSame(a: Collateral, b: Collateral): boolean {
   return (
     a.rootCaCrl === b.rootCaCrl &&
+    a.pckCrl === b.pckCrl &&
     a.tcbInfo === b.tcbInfo &&
-    a.tcbInfoSignature === b.tcbInfoSignature &&
     a.tcbInfoIssuerChain === b.tcbInfoIssuerChain &&
     a.qeIdentity === b.qeIdentity &&
     a.qeIdentitySignature === b.qeIdentitySignature &&
