@@ -26,7 +26,7 @@ async function start(limits: Partial<ListenerLimits> = {}, options: Partial<List
     await gate.promise;
     return c.body("done");
   });
-  app.post("/prpc/:method", (c) => answer(c.req.raw, c.req.param("method"), async () => undefined));
+  app.post("/prpc/:method", (c) => answer(c.env.incoming, c.req.param("method"), async () => undefined));
   listener = await listen(app, { hostname: "127.0.0.1", port: 0, limits: { checkMs: 20, ...limits }, log, ...options });
   return listener.url;
 }

@@ -33,7 +33,7 @@ beforeEach(async () => {
   const app = createFramedApp(log);
   serveHealth(app);
   const answer = createPrpcEndpoint({ prefix: "KMS.", rpcs, log, maxPlaces: 2 });
-  app.on(["GET", "POST"], "/prpc/:method", (c) => answer(c.req.raw, c.req.param("method"), async () => undefined));
+  app.on(["GET", "POST"], "/prpc/:method", (c) => answer(c.env.incoming, c.req.param("method"), async () => undefined));
   listener = await listen(app, { hostname: "127.0.0.1", port: 0, log });
 });
 afterEach(async () => {
