@@ -216,6 +216,8 @@ describe("a file of known digests", () => {
 
   test.each<[string, string]>([
     ["no JSON", "{"],
+    ["a member that stands there twice", '{"version":1,"entries":[],"entries":[]}'],
+    ["more than it may have", " ".repeat(16 * 1024 * 1024 + 1)],
     ["another version", JSON.stringify({ version: 2, entries: [] })],
     ["an unknown member", JSON.stringify({ version: 1, entries: [], more: 1 })],
     ["an unknown member of an entry", file({ ...entry(), more: 1 })],

@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { fromHex } from "../../bytes.ts";
 import { KmsError } from "../../errors.ts";
+import { parseJsonTree, plainValue } from "../json-tree.ts";
 import type { AcpiMachine, AcpiSource } from "./acpi.ts";
 import { type AcpiDigests, REGISTER_BYTES } from "./registers.ts";
 
@@ -88,18 +89,10 @@ function parse(json: string): z.infer<typeof schema>["entries"] {
   if (json.length > MAX_ACPI_DATA_CHARACTERS) {
     throw refuse(`need at most ${MAX_ACPI_DATA_CHARACTERS} characters, have ${json.length}`);
   }
-  const parsed = schema.safeParse(readJson(json));
+  const parsed = schema.safeParse(plainValue(parseJsonTree(json, "ACPI data", "malformed.file")));
   if (parsed.success) return parsed.data.entries;
   const [issue] = parsed.error.issues;
   throw refuse(`${issue?.path.join(".") || "file"}: ${issue?.message.toLowerCase()}`);
-}
-
-function readJson(json: string): unknown {
-  try {
-    return JSON.parse(json);
-  } catch (cause) {
-    throw new KmsError("malformed.file", `ACPI data: not JSON, ${json.length} characters`, { cause });
-  }
 }
 
 function refuse(message: string): KmsError {
