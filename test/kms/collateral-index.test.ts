@@ -1,0 +1,79 @@
+/** The index of a collateral folder: bounds, and an order of ranks that cannot be talked down. */
+import { describe, expect, test } from "vitest";
+import {
+  decodeIndex,
+  emptyIndex,
+  encodeIndex,
+  MAX_CHAINS,
+  MAX_PARTS,
+  withItem,
+} from "../../kms/attestation/tdx/collateral-index.ts";
+import { digestOf, encodeItem, higher, type Item, isOlder } from "../../kms/attestation/tdx/collateral-items.ts";
+import { parseQuote } from "../../kms/attestation/tdx/quote.ts";
+import { pckChainOf } from "../../kms/attestation/tdx/verify.ts";
+import { simulatedPlatform, simulatedTd } from "../support/simulated-td.ts";
+
+const platform = simulatedPlatform();
+const { tcbInfo, tcbSigningChain, tcbInfoSignature } = platform.collateral(new Date("2026-06-15T00:00:00Z"));
+const chain = pckChainOf(parseQuote(simulatedTd({ platform }).quote(new Uint8Array(64)))).replace("\0", "");
+const hexOf = (index: number, bytes: number) => index.toString(16).padStart(bytes * 2, "0");
+const stored = (item: Item) => ({ item, digest: digestOf(encodeItem(item)) });
+
+/** Not signed: the index takes what was verified before. */
+const tcbOf = (index: number) =>
+  stored({
+    kind: "tcb-info",
+    tee: "tdx",
+    fmspc: hexOf(index, 6),
+    text: tcbInfo.replace(/"fmspc":"[0-9A-Fa-f]*"/, `"fmspc":"${hexOf(index, 6)}"`),
+    signature: tcbInfoSignature,
+    issuerChain: tcbSigningChain,
+  });
+const chainOf = (index: number) => stored({ kind: "pck-chain", machine: hexOf(index, 32), chain });
+
+describe("an index", () => {
+  test("is the same after writing and reading", () => {
+    const index = withItem(withItem(emptyIndex, tcbOf(1)), chainOf(1));
+    expect(decodeIndex(Buffer.from(encodeIndex(index)).toString())).toEqual(index);
+  });
+
+  test("takes no more parts than it may, and lets the machine that came first go", () => {
+    let index = emptyIndex;
+    for (let count = 0; count < MAX_PARTS; count += 1) index = withItem(index, tcbOf(count));
+    for (let count = 0; count < MAX_CHAINS + 3; count += 1) index = withItem(index, chainOf(count));
+    expect(index.files.size).toBe(MAX_PARTS + MAX_CHAINS);
+    expect(index.files.has(`pck-chain ${hexOf(2, 32)}`)).toBe(false);
+    expect(index.files.has(`pck-chain ${hexOf(3, 32)}`)).toBe(true);
+    expect(() => withItem(index, tcbOf(MAX_PARTS))).toThrow(expect.objectContaining({ code: "unavailable.collateral" }));
+    expect(withItem(index, tcbOf(5)).files.size).toBe(MAX_PARTS + MAX_CHAINS);
+    expect(encodeIndex(index).length).toBeLessThan(1024 * 1024);
+  });
+
+  test.each(["", "{", "[]", '{"format":"keyward-collateral-index","version":1}', '{"a":1,"a":1}'])("%j is none", (text) => {
+    expect(() => decodeIndex(text)).toThrow(expect.objectContaining({ code: "malformed.collateral" }));
+  });
+});
+
+describe("a rank", () => {
+  const now = { number: "20", issued: 1_000 };
+  test.each([
+    ["the same", now, false],
+    ["a higher number", { number: "21", issued: 1_000 }, false],
+    ["a later date", { number: "20", issued: 1_001 }, false],
+    ["a number with more digits", { number: "100", issued: 1_000 }, false],
+    ["twenty bytes of CRL number", { number: `${2n ** 159n}`, issued: 1_000 }, false],
+    ["a lower number", { number: "19", issued: 1_000 }, true],
+    ["a number with fewer digits", { number: "3", issued: 1_000 }, true],
+    ["an earlier date", { number: "20", issued: 999 }, true],
+    ["a higher number of an earlier date", { number: "21", issued: 999 }, true],
+    ["a lower number of a later date", { number: "19", issued: 1_001 }, true],
+  ])("of %s", (_name, rank, older) => {
+    expect(isOlder(rank, now)).toBe(older);
+    expect(isOlder(rank, higher(rank, now))).toBe(older);
+    expect(
+      isOlder(now, higher(rank, now)) ||
+        isOlder(rank, higher(rank, now)) ||
+        (rank.number === now.number && rank.issued === now.issued),
+    ).toBe(true);
+  });
+});
