@@ -1,0 +1,114 @@
+/** Work that callers share: once for each key, so many at a time, so many callers, and to its end without them. */
+import { describe, expect, test } from "vitest";
+import { SharedWork, type SharedWorkSettings } from "../../kms/attestation/image/shared-work.ts";
+import { refusal } from "./support/refusals.ts";
+
+const late = { code: "unavailable.timeout", message: "it goes on" } as const;
+
+function shared(change: Partial<SharedWorkSettings> = {}) {
+  return new SharedWork<string>({ running: 2, waiting: 4, patienceMs: 10_000, late, ...change });
+}
+
+/** Works that end when they are told to. */
+function works() {
+  const begun: string[] = [];
+  const ends = new Map<string, PromiseWithResolvers<string>>();
+  return {
+    begun,
+    work: (key: string) => () => {
+      begun.push(key);
+      const end = Promise.withResolvers<string>();
+      ends.set(key, end);
+      return end.promise;
+    },
+    end: (key: string) => ends.get(key)?.resolve(`${key} done`),
+    fail: (key: string) => ends.get(key)?.reject(new Error(`${key} failed`)),
+  };
+}
+
+const soon = () => new Promise((resolve) => setImmediate(resolve));
+
+test("is done once for all who ask while it runs, and again for who asks later", async () => {
+  const [pool, { begun, work, end }] = [shared(), works()];
+  const asked = [pool.run("a", work("a")), pool.run("a", work("a"))];
+  end("a");
+  expect(await Promise.all(asked)).toEqual(["a done", "a done"]);
+  const again = pool.run("a", work("a"));
+  end("a");
+  expect(await again).toBe("a done");
+  expect(begun).toEqual(["a", "a"]);
+});
+
+test("that fails fails for all who asked, and is not remembered", async () => {
+  const [pool, { begun, work, end, fail }] = [shared(), works()];
+  const asked = [pool.run("a", work("a")), pool.run("a", work("a"))];
+  fail("a");
+  expect((await Promise.allSettled(asked)).map(({ status }) => status)).toEqual(["rejected", "rejected"]);
+  const again = pool.run("a", work("a"));
+  end("a");
+  expect(await again).toBe("a done");
+  expect(begun).toHaveLength(2);
+});
+
+describe("in line", () => {
+  test("works begin in the order of asking, each when a place is free", async () => {
+    const [pool, { begun, work, end, fail }] = [shared(), works()];
+    const asked = ["a", "b", "c", "d"].map((key) => pool.run(key, work(key)));
+    asked.forEach((each) => void each.catch(() => undefined));
+    await soon();
+    expect(begun).toEqual(["a", "b"]);
+    fail("b");
+    await soon();
+    expect(begun).toEqual(["a", "b", "c"]);
+    end("c");
+    await soon();
+    expect(begun).toEqual(["a", "b", "c", "d"]);
+    end("a");
+    end("d");
+    await Promise.allSettled(asked);
+    const more = ["e", "f", "g"].map((key) => pool.run(key, work(key)));
+    await soon();
+    expect(begun.slice(4)).toEqual(["e", "f"]); // no place was lost or won
+    for (const key of ["e", "f"]) end(key);
+    await soon();
+    end("g");
+    await Promise.all(more);
+  });
+
+  test("there is room for so many callers of one work", async () => {
+    const [pool, { work, end }] = [shared(), works()];
+    const asked = Array.from({ length: 4 }, () => pool.run("a", work("a")));
+    const said = await refusal(pool.run("a", work("a")));
+    expect(said).toEqual({ code: "unavailable.overloaded", message: expect.stringContaining("at most 4") });
+    end("a");
+    await Promise.all(asked);
+    const next = pool.run("a", work("a"));
+    end("a");
+    expect(await next).toBe("a done");
+  });
+
+  test("there is room for so many works, though their callers left", async () => {
+    const [pool, { begun, work, end }] = [shared({ patienceMs: 1 }), works()];
+    for (const key of ["a", "b", "c", "d"]) expect(await refusal(pool.run(key, work(key)))).toEqual(late);
+    expect((await refusal(pool.run("e", work("e")))).code).toBe("unavailable.overloaded");
+    const back = pool.run("a", work("a")); // for a work that is there is room
+    end("a");
+    expect(await back).toBe("a done");
+    for (const key of ["b", "c", "d"]) {
+      end(key);
+      await soon();
+    }
+    expect(begun).toEqual(["a", "b", "c", "d"]);
+  });
+});
+
+test("goes on when its caller's patience ends, and fails without a word when nobody waits", async () => {
+  const [pool, { work, end, fail }] = [shared({ patienceMs: 20 }), works()];
+  expect(await refusal(pool.run("a", work("a")))).toEqual(late);
+  const back = pool.run("a", work("a"));
+  end("a");
+  expect(await back).toBe("a done");
+  expect(await refusal(pool.run("b", work("b")))).toEqual(late);
+  fail("b");
+  await soon();
+});
