@@ -57,6 +57,21 @@ describe("a manifest", () => {
     expect(() => parseManifest(bytes)).toThrow(expect.objectContaining({ code: "malformed.os-image" }));
   });
 
+  test("may be as large, and its names as long, as the limits say", () => {
+    const filled = needed + "\n".repeat(64 * 1024 - needed.length);
+    expect(parseManifest(utf8(filled)).size).toBe(1);
+    expect(() => parseManifest(utf8(`${filled}\n`))).toThrow(/need at most 65536 bytes, have 65537/);
+    expect(parseManifest(utf8(`${hash}  ${"a".repeat(255)}\n${needed}`)).size).toBe(2);
+    expect(() => parseManifest(utf8(`${hash}  ${"é".repeat(128)}\n${needed}`))).toThrow(/line 1: not the name/);
+  });
+
+  test("that is refused says which line is to blame", () => {
+    expect(() => parseManifest(utf8(`\n${hash}  a  b\n${needed}`))).toThrow("sha256sum.txt: line 2: need a hash and one name");
+    expect(() => parseManifest(utf8(`${needed}${hash}  metadata.json\n`))).toThrow("line 2: metadata.json is listed twice");
+    expect(() => parseManifest(utf8(`${hash.slice(2)}  a\n${needed}`))).toThrow("sha256sum.txt line 1: need 32 bytes, have 31");
+    expect(() => parseManifest(utf8(`${hash}  a\n`))).toThrow("sha256sum.txt: metadata.json is not listed");
+  });
+
   test("is the image's only when its hash is, and hashes of other lengths are no hashes", () => {
     const bytes = image["sha256sum.txt"] ?? new Uint8Array(0);
     expect(provenManifest(bytes, imageHashOf(image))).toEqual(manifest);
@@ -82,6 +97,11 @@ describe("metadata", () => {
       ovmfVariant: "pre202505",
     });
     expect(parseMetadata(utf8(metadataText({ ovmf_variant: null })), manifest).ovmfVariant).toBeUndefined();
+  });
+
+  test("may have a command line as long as the limit", () => {
+    const cmdline = "a".repeat(64 * 1024);
+    expect(parseMetadata(utf8(metadataText({ cmdline })), manifest).cmdline).toBe(cmdline);
   });
 
   test.each([
