@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { fromHex, needLength } from "../../bytes.ts";
 import { KmsError } from "../../errors.ts";
+import { parseJsonTree, plainValue } from "../json-tree.ts";
 
 /** A real one has a few hundred bytes, with measurement documents a few thousand. */
 export const MAX_VM_CONFIG_CHARACTERS = 1024 * 1024;
@@ -148,7 +149,7 @@ function readConfig(text: string): z.infer<typeof schema> {
 function readJson(text: string): unknown {
   try {
     if (text.length > MAX_VM_CONFIG_CHARACTERS) throw new RangeError(`over ${MAX_VM_CONFIG_CHARACTERS} characters`);
-    return JSON.parse(text);
+    return plainValue(parseJsonTree(text, "vm config", "malformed.vm-config"));
   } catch (cause) {
     throw new KmsError("malformed.vm-config", "Failed to parse vm config", { cause });
   }
