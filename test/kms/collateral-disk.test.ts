@@ -15,7 +15,7 @@ import { join } from "node:path";
 import { afterAll, afterEach, describe, expect, test } from "vitest";
 import { type CollateralDisk, collateralFolder, systemCollateralDisk } from "../../kms/attestation/tdx/collateral-disk.ts";
 import { digestOf } from "../../kms/attestation/tdx/collateral-items.ts";
-import { createCollateralStore } from "../../kms/attestation/tdx/collateral-store.ts";
+import { type CollateralStore, createCollateralStore } from "../../kms/attestation/tdx/collateral-store.ts";
 import { parseQuote } from "../../kms/attestation/tdx/quote.ts";
 import { intelSgxRootCa, loadTrustAnchor } from "../../kms/attestation/tdx/trust-anchor.ts";
 import { simulatedPlatform, simulatedTd } from "../support/simulated-td.ts";
@@ -31,8 +31,10 @@ const base = mkdtempSync(join(tmpdir(), "collateral-disk-"));
 const refused = (code: string) => expect.objectContaining({ code });
 
 const servers: SpoiledPccs[] = [];
+const stores: CollateralStore[] = [];
 let folders = 0;
 afterEach(async () => {
+  await Promise.all(stores.splice(0).map((store) => store.settled())); // a folder that is written to cannot be removed
   for (const server of servers.splice(0)) await server.stop();
 });
 afterAll(() => rmSync(base, { recursive: true, force: true }));
@@ -44,8 +46,17 @@ async function world() {
   const dir = join(base, `${folders}`);
   let now = start;
   const path = collateralFolder(dir, anchor).path;
-  const open = (disk: CollateralDisk = systemCollateralDisk, isOffline = false) =>
-    createCollateralStore({ pccsUrl: pccs.url, anchor, now: () => now, folder: collateralFolder(dir, anchor, disk), isOffline });
+  const open = (disk: CollateralDisk = systemCollateralDisk, isOffline = false) => {
+    const store = createCollateralStore({
+      pccsUrl: pccs.url,
+      anchor,
+      now: () => now,
+      folder: collateralFolder(dir, anchor, disk),
+      isOffline,
+    });
+    stores.push(store);
+    return store;
+  };
   return {
     pccs,
     dir,
@@ -268,14 +279,14 @@ describe("a disk that fails", () => {
 describe("two processes on one folder", () => {
   test("write in turns, lose nothing of each other, and see what the other wrote", async () => {
     const { pccs, open, at, items } = await filled();
-    const stores = [open(), open(), open()];
-    for (const store of stores) await store.collateralFor(quote);
+    const three = [open(), open(), open()];
+    for (const store of three) await store.collateralFor(quote);
     at(new Date(start.getTime() + hour));
     pccs.publish({ evaluationNumber: 21, crlNumber: 10 });
-    await Promise.all(stores.map((store) => store.refresh()));
+    await Promise.all(three.map((store) => store.refresh()));
     expect(items()).toHaveLength(4);
-    for (const store of stores) expect(store.takeProblems()).toEqual([]);
-    const [first, second] = stores;
+    for (const store of three) expect(store.takeProblems()).toEqual([]);
+    const [first, second] = three;
     at(new Date(start.getTime() + 2 * hour));
     pccs.publish({ evaluationNumber: 22, crlNumber: 11 });
     await first?.refresh();

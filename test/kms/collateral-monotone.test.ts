@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
 import { collateralFolder } from "../../kms/attestation/tdx/collateral-disk.ts";
-import { createCollateralStore } from "../../kms/attestation/tdx/collateral-store.ts";
+import { type CollateralStore, createCollateralStore } from "../../kms/attestation/tdx/collateral-store.ts";
 import { parseQuote } from "../../kms/attestation/tdx/quote.ts";
 import { loadTrustAnchor } from "../../kms/attestation/tdx/trust-anchor.ts";
 import { verifyQuote } from "../../kms/attestation/tdx/verify.ts";
@@ -23,8 +23,10 @@ const later = (ms: number, from = start) => new Date(from.getTime() + ms);
 
 const dir = mkdtempSync(join(tmpdir(), "collateral-monotone-"));
 const servers: SpoiledPccs[] = [];
+const stores: CollateralStore[] = [];
 let folders = 0;
 afterEach(async () => {
+  await Promise.all(stores.splice(0).map((store) => store.settled())); // a folder that is written to cannot be removed
   for (const server of servers.splice(0)) await server.stop();
   rmSync(dir, { recursive: true, force: true });
 });
@@ -35,14 +37,17 @@ async function world(knobs: PlatformKnobs) {
   folders += 1;
   const path = join(dir, `${folders}`);
   let now = start;
-  const open = (isOffline = false) =>
-    createCollateralStore({
+  const open = (isOffline = false) => {
+    const store = createCollateralStore({
       pccsUrl: pccs.url,
       anchor,
       now: () => now,
       folder: collateralFolder(path, anchor),
       isOffline,
     });
+    stores.push(store);
+    return store;
+  };
   return {
     pccs,
     path,

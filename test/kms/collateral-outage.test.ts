@@ -63,6 +63,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await listener.close();
   await pccs.stop();
+  await services.collateral.settled();
   await around.close();
 });
 

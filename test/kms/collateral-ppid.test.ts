@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, describe, expect, test } from "vitest";
 import { collateralFolder } from "../../kms/attestation/tdx/collateral-disk.ts";
-import { createCollateralStore } from "../../kms/attestation/tdx/collateral-store.ts";
+import { type CollateralStore, createCollateralStore } from "../../kms/attestation/tdx/collateral-store.ts";
 import { parseQuote } from "../../kms/attestation/tdx/quote.ts";
 import { loadTrustAnchor } from "../../kms/attestation/tdx/trust-anchor.ts";
 import { verifyQuote } from "../../kms/attestation/tdx/verify.ts";
@@ -22,9 +22,11 @@ const quoteOf = (certificationType: 2 | 3, from = platform) =>
 const refused = (code: string) => expect.objectContaining({ code });
 const base = mkdtempSync(join(tmpdir(), "collateral-ppid-"));
 const servers: SpoiledPccs[] = [];
+const stores: CollateralStore[] = [];
 let folders = 0;
 
 afterEach(async () => {
+  await Promise.all(stores.splice(0).map((store) => store.settled())); // a folder that is written to cannot be removed
   for (const server of servers.splice(0)) await server.stop();
 });
 afterAll(() => rmSync(base, { recursive: true, force: true }));
@@ -35,8 +37,17 @@ async function world() {
   folders += 1;
   const dir = join(base, `${folders}`);
   let now = start;
-  const open = () =>
-    createCollateralStore({ pccsUrl: pccs.url, anchor, now: () => now, folder: collateralFolder(dir, anchor), timeoutMs: 3_000 });
+  const open = () => {
+    const opened = createCollateralStore({
+      pccsUrl: pccs.url,
+      anchor,
+      now: () => now,
+      folder: collateralFolder(dir, anchor),
+      timeoutMs: 3_000,
+    });
+    stores.push(opened);
+    return opened;
+  };
   const store = open();
   const verify = async (quote: ReturnType<typeof quoteOf>, from = store) =>
     verifyQuote({ quote, collateral: await from.collateralFor(quote), anchor, now });

@@ -49,6 +49,7 @@ test("asks again by itself before collateral ends that is good for seconds, and 
   expect(second.pckCrl).not.toEqual(first.pckCrl);
   expect(pccs.requests).toHaveLength(asked);
   expect(said).toEqual([]);
+  await store.settled();
 });
 
 test("GET /metrics has age, end and failures by kind", async () => {
