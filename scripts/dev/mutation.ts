@@ -28,7 +28,7 @@ interface Part {
 const parts: Readonly<Record<string, Part>> = {
   tdx: {
     files: `${attestation}/tdx/*.ts`,
-    tests: ["tdx-*", "opened-collateral", "collateral-signer", "evidence-corpus"],
+    tests: ["tdx-*", "opened-collateral", "collateral-signer", "evidence-corpus", "evidence-memory-dates"],
   },
   events: {
     files: `${attestation}/*.ts`,
@@ -49,6 +49,7 @@ const notForMutants = [
   "*-command",
   "*-process",
   "*-store",
+  "*-docs",
 ];
 
 interface Mutant {
