@@ -66,6 +66,10 @@ export function certificateFaults(extensions: readonly der.Der[]): Fault[] {
     { name: "has an extension that nobody knows and that is not critical", plan: more(unknown(false)) },
     { name: "has one extension twice", code: malformed, plan: more(unknown(false), unknown(false)) },
     { name: "has critical certificate policies", code: malformed, plan: more(pki.extension("2.5.29.32", der.sequence(), true)) },
+    {
+      name: "has a critical subject alternative name, which is known",
+      plan: more(pki.extension("2.5.29.17", der.sequence(der.implicit(2, Buffer.from("a.test"))), true)),
+    },
     { name: "may only be used by TLS clients", code: chain, plan: more(eku(2)) },
     { name: "may be used by no one", code: chain, plan: more(pki.extension("2.5.29.37", der.sequence())) },
     { name: "may be used by TLS servers and clients", plan: more(eku(2, 1)) },
