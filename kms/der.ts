@@ -45,8 +45,7 @@ export class DerReader {
 
   next(field: string): DerElement {
     const start = this.#at;
-    const tag = this.#byte(field);
-    if ((tag & 0x1f) === 0x1f) throw this.refuse(`${field}: tag of several bytes`);
+    const tag = this.#tag(field);
     const from = this.#pass(field);
     return { tag, content: this.#bytes.subarray(from, this.#at), raw: this.#bytes.subarray(start, this.#at) };
   }
@@ -55,6 +54,14 @@ export class DerReader {
   raw(tag: number, field: string): Uint8Array {
     const start = this.#at;
     this.#enter(tag, field);
+    return this.#bytes.subarray(start, this.#at);
+  }
+
+  /** Tag, length and content of whatever comes next. */
+  any(field: string): Uint8Array {
+    const start = this.#at;
+    this.#tag(field);
+    this.#pass(field);
     return this.#bytes.subarray(start, this.#at);
   }
 
@@ -163,6 +170,12 @@ export class DerReader {
     this.#need(tag, field);
     this.#at += 1;
     return this.#pass(field);
+  }
+
+  #tag(field: string): number {
+    const tag = this.#byte(field);
+    if ((tag & 0x1f) === 0x1f) throw this.refuse(`${field}: tag of several bytes`);
+    return tag;
   }
 
   /** Steps over length and content. */

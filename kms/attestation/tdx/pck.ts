@@ -1,17 +1,19 @@
 /** What the PCK certificate says about the platform: Intel's SGX extension and the kind of CA that issued it. */
 import { needLength } from "../../bytes.ts";
-import { DerReader, TAG } from "../../der.ts";
+import { DerReader, keyOf, TAG } from "../../der.ts";
 import { KmsError } from "../../errors.ts";
 import type { Certificate } from "./x509.ts";
 
 const SGX_EXTENSION = "1.2.840.113741.1.13.1";
-const PPID = `${SGX_EXTENSION}.1`;
-const TCB = `${SGX_EXTENSION}.2`;
-const PCE_SVN = `${TCB}.17`;
-const CPU_SVN = `${TCB}.18`;
-const PCE_ID = `${SGX_EXTENSION}.3`;
-const FMSPC = `${SGX_EXTENSION}.4`;
-const SGX_TYPE = `${SGX_EXTENSION}.5`;
+/** Names inside it, as the hex of their DER: every quote of a new machine has some twenty-five of them. */
+const INSIDE = "2a864886f84d010d01";
+const PPID = `${INSIDE}01`;
+const TCB = `${INSIDE}02`;
+const PCE_SVN = `${TCB}11`;
+const CPU_SVN = `${TCB}12`;
+const PCE_ID = `${INSIDE}03`;
+const FMSPC = `${INSIDE}04`;
+const SGX_TYPE = `${INSIDE}05`;
 
 const MAX_ENTRIES = 32;
 
@@ -55,32 +57,35 @@ export function pckCaOf(issued: Pick<Certificate, "issuer">): PckCa {
   return !issuer.includes("Processor") && issuer.includes("Platform") ? "platform" : "processor";
 }
 
-/** SEQUENCE OF SEQUENCE { OID, value } as a map from OID to the DER of the value. */
-function readEntries(outer: DerReader, what: string): ReadonlyMap<string, DerReader> {
+/** The DER of each value by its name. */
+type Entries = ReadonlyMap<string, Uint8Array>;
+
+/** SEQUENCE OF SEQUENCE { OID, value }. */
+function readEntries(outer: DerReader, what: string): Entries {
   const list = outer.inside(TAG.sequence, what);
   outer.end(what);
-  const entries = new Map<string, DerReader>();
+  const entries = new Map<string, Uint8Array>();
   while (!list.done) {
     const entry = list.inside(TAG.sequence, what);
-    const oid = entry.oid(what);
-    const value = entry.next(`${what} ${oid}`);
-    entry.end(`${what} ${oid}`);
+    const name = keyOf(entry.content(TAG.oid, what));
+    const value = entry.any(what);
+    entry.end(what);
     // the reference lets the first of two win; two values for one field are two readings of one platform
-    if (entries.has(oid)) throw list.refuse(`${what} ${oid}: occurs twice`);
+    if (entries.has(name)) throw list.refuse(`${what} ${name}: occurs twice`);
     if (entries.size === MAX_ENTRIES) throw list.refuse(`${what}: at most ${MAX_ENTRIES} entries`);
-    entries.set(oid, list.over(value.raw));
+    entries.set(name, value);
   }
   return entries;
 }
 
-function entryOf(entries: ReadonlyMap<string, DerReader>, oid: string): DerReader {
-  const value = entries.get(oid);
-  if (value === undefined) throw refuse(`${oid}: missing`);
-  return value;
+function entryOf(entries: Entries, name: string): DerReader {
+  const value = entries.get(name);
+  if (value === undefined) throw refuse(`${name}: missing`);
+  return new DerReader(value, "malformed.certificate");
 }
 
-function octets(entries: ReadonlyMap<string, DerReader>, oid: string, length: number, field: string): Uint8Array {
-  const content = entryOf(entries, oid).content(TAG.octetString, `sgx extension.${field}`);
+function octets(entries: Entries, name: string, length: number, field: string): Uint8Array {
+  const content = entryOf(entries, name).content(TAG.octetString, `sgx extension.${field}`);
   return needLength(content, length, `sgx extension.${field}`, "malformed.certificate");
 }
 
