@@ -1,11 +1,12 @@
 /** The kernel's digest: what QEMU's loader writes into the header, and Authenticode as the firmware computes it. */
+import { createHash } from "node:crypto";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { authenticodeSha384 } from "../../kms/attestation/image/authenticode.ts";
 import { kernelDigest, type LoaderInput, patchedHead } from "../../kms/attestation/image/kernel.ts";
 import { toHex } from "../../kms/bytes.ts";
 import { KmsError } from "../../kms/errors.ts";
-import { type KernelShape, kernelOf, noise, u16, u32 } from "../support/launch-files.ts";
+import { type KernelShape, kernelOf, u16, u32 } from "../support/launch-files.ts";
 
 const GiB = 1073741824n;
 const split = 0xb0000000n;
@@ -43,6 +44,11 @@ describe("the loader's changes", () => {
       { 528: Uint8Array.of(0xb0, 0x80), 536: u32(0x7fed7000), 540: u32(initrdSize), 548: u32(0x9e00), 552: u32(0x9a000) },
     ],
     [
+      "protocol 2.02",
+      { protocol: 0x202 },
+      { 528: Uint8Array.of(0xb0, 0x81), 536: u32(0x37eff000), 540: u32(initrdSize), 548: u32(0xfe00), 552: u32(0x20000) },
+    ],
+    [
       "protocol 2.01",
       { protocol: 0x201 },
       {
@@ -72,6 +78,9 @@ describe("the loader's changes", () => {
     ["2.11 without", { protocol: 0x20b, initrdMax: 0 }, 0x37eff000],
     ["2.03 with a limit above memory", { protocol: 0x203, initrdMax: 0xffffffff }, 0x7fed7000],
     ["2.02", { protocol: 0x202, initrdMax: 0x1fffffff }, 0x37eff000],
+    ["2.03 with a limit at what ACPI leaves", { protocol: 0x203, initrdMax: 0x7ffd8000 }, 0x7fed7000],
+    ["2.03 with a limit just below", { protocol: 0x203, initrdMax: 0x7ffd7000 }, 0x7fed7000],
+    ["2.03 with a limit where ACPI is", { protocol: 0x203, initrdMax: 0x7fff0000 }, 0x7fed7000],
   ])("keep the initrd in reach of protocol %s", (_name, shape, address) => {
     expect(u32At(load(shape), 0x218)).toBe(address);
   });
@@ -82,15 +91,24 @@ describe("the loader's changes", () => {
     expect(Buffer.compare(kernel, kernelOf())).toBe(0);
   });
 
-  test.each<[string, Uint8Array, bigint, number, string]>([
-    ["4095 bytes", new Uint8Array(4095), 2n * GiB, 1, "malformed.kernel"],
-    ["no boot header", kernelOf().map((byte, index) => (index === 0x202 ? 0 : byte)), 2n * GiB, 1, "malformed.kernel"],
-    ["a protocol without initrd", kernelOf({ protocol: 0x1ff }), 2n * GiB, 1, "malformed.kernel"],
-    ["an initrd as large as memory", kernelOf(), 2n * GiB, 0x7ffd7fff, "malformed.kernel"],
-    ["no memory but for ACPI", kernelOf(), 0x28000n, 1, "malformed.vm-config"],
-    ["no memory", kernelOf(), 0n, 1, "malformed.vm-config"],
-  ])("are refused for %s", (_name, kernel, memorySize, size, code) => {
-    expect(() => kernelDigest(kernel, { memorySize, initrdSize: size })).toThrow(expect.objectContaining({ code }));
+  test.each<[string, Uint8Array, bigint, number, RegExp]>([
+    ["4095 bytes", new Uint8Array(4095), 2n * GiB, 1, /^kernel: need 4096 to 536870912 bytes, have 4095$/],
+    ["more than a kernel may have", new Uint8Array(512 * 1024 * 1024 + 1), 2n * GiB, 1, /have 536870913$/],
+    ["no boot header", kernelOf().map((byte, index) => (index === 0x202 ? 0 : byte)), 2n * GiB, 1, /no Linux boot header/],
+    ["a protocol without initrd", kernelOf({ protocol: 0x1ff }), 2n * GiB, 1, /at least 2.00 for an initrd, have 0x1ff/],
+    ["an initrd as large as memory", kernelOf(), 2n * GiB, 0x7ffd7fff, /does not fit below 0x7ffd7fff/],
+    ["no memory but for ACPI", kernelOf(), 0x28000n, 1, /^memory_size: need more than 163840, have 163840/],
+    ["no memory", kernelOf(), 0n, 1, /^memory_size/],
+  ])("are refused for %s", (_name, kernel, memorySize, size, message) => {
+    const code = message.source.startsWith("^memory_size") ? "malformed.vm-config" : "malformed.kernel";
+    expect(() => kernelDigest(kernel, { memorySize, initrdSize: size })).toThrow(
+      expect.objectContaining({ code, message: expect.stringMatching(message) }),
+    );
+  });
+
+  test("take a kernel of one page", () => {
+    const kernel = kernelOf({ size: 0x1000, sections: [], sizeOfHeaders: 0x1000 });
+    expect(() => kernelDigest(kernel, { memorySize: 2n * GiB, initrdSize })).not.toThrow();
   });
 
   test("allow the largest initrd that fits", () => {
@@ -182,8 +200,62 @@ describe("Authenticode", () => {
     expect(without1).toBe(without2);
   });
 
-  test("needs no entry for certificates", () => {
-    expect(() => authenticodeSha384(kernelOf({ directories: 4 }))).not.toThrow();
+  const optional = 0x40 + 24;
+  const sha384 = (...parts: readonly Uint8Array[]) => {
+    const hash = createHash("sha384");
+    for (const part of parts) hash.update(part);
+    return hash.digest("hex");
+  };
+
+  test.each([4, 5, 6, 16])("leaves out the entry for certificates where there is one: %i directories", (directories) => {
+    const kernel = kernelOf({ directories, sections: [], sizeOfHeaders: 0x3000 });
+    const security = optional + 112 + 32;
+    const rest =
+      directories > 4
+        ? [kernel.subarray(optional + 68, security), kernel.subarray(security + 8)]
+        : [kernel.subarray(optional + 68)];
+    expect(toHex(authenticodeSha384(kernel))).toBe(sha384(kernel.subarray(0, optional + 64), ...rest));
+  });
+
+  test.each([
+    [0x800, 0x2800],
+    [0x1000, 0x2000],
+    [0x1800, 0x2000],
+    [0xffffffff, 0x2000],
+  ])("with %i bytes of certificates covers the file up to %i", (certificates, end) => {
+    const kernel = kernelOf({ sections: [[0x1000, 0x1000]] });
+    const security = optional + 144;
+    kernel.set(u32(certificates), security + 4);
+    const parts = [
+      kernel.subarray(0, optional + 64),
+      kernel.subarray(optional + 68, security),
+      kernel.subarray(security + 8, end),
+    ];
+    expect(toHex(authenticodeSha384(kernel))).toBe(sha384(...parts));
+  });
+
+  test.each<[string, Uint8Array]>([
+    ["headers that end with the entry for certificates", kernelOf({ sections: [], sizeOfHeaders: optional + 152 })],
+    [
+      "headers that end with the checksum, and no entry",
+      kernelOf({ directories: 4, sections: [], sizeOfHeaders: optional + 68 }),
+    ],
+    ["headers as long as the file", kernelOf({ sections: [], sizeOfHeaders: 0x3000 })],
+    ["a section that begins at the end of the file", kernelOf({ sections: [[0x3000, 1]] })],
+    ["a last header field that ends with the file", kernelOf({ sections: [[0, 0]], sizeOfHeaders: 0x110 }).slice(0, 0x110)],
+  ])("takes %s", (_name, file) => {
+    expect(() => authenticodeSha384(file)).not.toThrow();
+  });
+
+  test("reads fields from the head, too, up to its last byte", () => {
+    const whole = kernelOf({ sections: [], sizeOfHeaders: 0x2000 });
+    const file = whole.slice();
+    file.fill(0xff, 0x3c, 0x40);
+    file.set(u32(0x1000), optional + 60);
+    expect(toHex(authenticodeSha384(file, whole.slice(0, optional + 64)))).toBe(toHex(authenticodeSha384(whole)));
+    const moved = whole.slice();
+    moved.fill(0xff, 0x3c, 0x40);
+    expect(toHex(authenticodeSha384(moved, whole.slice(0, 0x40)))).toBe(toHex(authenticodeSha384(whole)));
   });
 
   test("takes time by the size of the file, whatever its sections say", () => {
@@ -191,19 +263,37 @@ describe("Authenticode", () => {
     expect(() => authenticodeSha384(kernelOf({ sections: overlapping, directories: 4 }))).toThrow(/bytes are taken/);
   });
 
-  test.each<[string, Uint8Array]>([
-    ["nothing", new Uint8Array(0)],
-    ["no MZ", noise(0x1000)],
-    ["a PE header behind the file", kernelOf().map((byte, index) => (index === 0x3f ? 0xff : byte))],
-    ["no PE signature", kernelOf().map((byte, index) => (index === 0x40 ? 0 : byte))],
-    ["another optional header", kernelOf().map((byte, index) => (index === 0x58 ? 0 : byte))],
-    ["headers longer than the file", kernelOf({ sizeOfHeaders: 0x3001 })],
-    ["headers that end before the fields", kernelOf({ sizeOfHeaders: 0x58 + 68 })],
-    ["a section behind the file", kernelOf({ sections: [[0x3001, 1]] })],
-    ["a section over the headers", kernelOf({ sections: [[0xfff, 0x10]] })],
-    ["a table of sections behind the file", kernelOf().map((byte, index) => (index === 0x46 || index === 0x47 ? 0xff : byte))],
-  ])("refuses %s", (_name, file) => {
-    expect(() => authenticodeSha384(file)).toThrow(expect.objectContaining({ code: "malformed.kernel" }));
+  const put = (offset: number, ...bytes: number[]) => {
+    const kernel = kernelOf();
+    kernel.set(bytes, offset);
+    return kernel;
+  };
+  test.each<[string, Uint8Array, RegExp]>([
+    ["nothing", new Uint8Array(0), /field at 0: the file has 0/],
+    ["no MZ", put(1, 0), /no MZ/],
+    ["a PE header behind the file", put(0x3f, 0xff), /field at 4278190144/],
+    ["no PE signature", put(0x40, 0), /no PE signature/],
+    ["another optional header", put(0x58, 0), /need 0x10b or 0x20b, have 0x200/],
+    [
+      "headers longer than the file",
+      kernelOf({ sections: [], sizeOfHeaders: 0x3001 }),
+      /headers of 12289 bytes: need 240 to 12288/,
+    ],
+    ["headers that end before the entry", kernelOf({ sections: [], sizeOfHeaders: 239 }), /headers of 239 bytes: need 240/],
+    ["headers that end before the checksum does", kernelOf({ directories: 4, sections: [], sizeOfHeaders: 155 }), /need 156 to/],
+    ["a section behind the file", kernelOf({ sections: [[0x3001, 1]] }), /begins at 12289 of 12288/],
+    ["a section over the headers", kernelOf({ sections: [[0xfff, 0x10]] }), /begins at 4095, where 4096 bytes are taken/],
+    ["a table of sections behind the file", put(0x46, 0xff, 0xff), /the file has 12288|bytes are taken/],
+    [
+      "a header field that ends behind the file",
+      kernelOf({ sections: [[0, 0]], sizeOfHeaders: 0x10f }).slice(0, 0x10f),
+      /field at 268/,
+    ],
+    ["more than a kernel may have", new Uint8Array(512 * 1024 * 1024 + 1), /at most 536870912/],
+  ])("refuses %s", (_name, file, message) => {
+    expect(() => authenticodeSha384(file)).toThrow(
+      expect.objectContaining({ code: "malformed.kernel", message: expect.stringMatching(message) }),
+    );
   });
 
   test("ends in a digest or a refusal, whatever the header holds", () => {

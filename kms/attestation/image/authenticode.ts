@@ -40,8 +40,7 @@ function hashedParts(pe: PeView): Part[] {
   const parts = [...headerParts(header), ...sections.map(({ start, end }) => ({ start, end: Math.min(end, pe.size) }))];
   // a table of certificates stands last, behind data that no section has
   const hashed = sections.reduce((sum, { start, end }) => sum + end - start, header.sizeOfHeaders);
-  const behind = pe.size - hashed - header.certificateBytes;
-  if (header.certificateBytes > 0 && behind > 0) parts.push({ start: hashed, end: hashed + behind });
+  if (header.certificateBytes > 0) parts.push({ start: hashed, end: Math.max(hashed, pe.size - header.certificateBytes) });
   return parts;
 }
 
