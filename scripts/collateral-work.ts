@@ -2,7 +2,14 @@
 import { writeFile } from "node:fs/promises";
 import { collateralDocument, decodeBundle, encodeBundle, MAX_BUNDLE_BYTES } from "../kms/attestation/tdx/collateral-bundle.ts";
 import { type CollateralFolder, collateralFolder } from "../kms/attestation/tdx/collateral-disk.ts";
-import { anchorDigest, importBundle, judgeFolder, type PartReport } from "../kms/attestation/tdx/collateral-import.ts";
+import { createCollateralFetch } from "../kms/attestation/tdx/collateral-fetch.ts";
+import {
+  anchorDigest,
+  type Imported,
+  importBundle,
+  judgeFolder,
+  type PartReport,
+} from "../kms/attestation/tdx/collateral-import.ts";
 import type { Facts } from "../kms/attestation/tdx/collateral-items.ts";
 import { intelSgxRootCa, loadTrustAnchor, type TrustAnchor } from "../kms/attestation/tdx/trust-anchor.ts";
 import { utf8 } from "../kms/bytes.ts";
@@ -29,13 +36,16 @@ const MAX_CERTIFICATE_FILE = 64 * 1024;
 interface Place {
   readonly folder: CollateralFolder;
   readonly anchor: TrustAnchor;
+  /** Blank means the default. */
+  readonly pccsUrl: string;
 }
 
 async function placeOf({ config, dir, root }: FolderFlags): Promise<Place> {
   const settings = dir === undefined ? loadConfig({ explicit: config, cwd: process.cwd() }).settings : undefined;
   const rootFile = root ?? settings?.tdxRootFile;
   const anchor = rootFile === undefined ? intelSgxRootCa : loadTrustAnchor(await readInput(rootFile, MAX_CERTIFICATE_FILE));
-  return { anchor, folder: collateralFolder(dir ?? settings?.collateral.dir ?? "", anchor) };
+  const folder = collateralFolder(dir ?? settings?.collateral.dir ?? "", anchor);
+  return { anchor, folder, pccsUrl: settings?.pccsUrl ?? "" };
 }
 
 export async function showStatus(flags: FolderFlags, now = new Date()): Promise<CommandResult> {
@@ -80,8 +90,12 @@ export async function exportCollateral(file: string | undefined, flags: ExportFl
 }
 
 function oneOf(items: Parameters<typeof collateralDocument>[0], { tee, ca }: ExportFlags, fmspc: string): string {
-  if (!/^[0-9a-fA-F]{12}$/.test(fmspc)) throw usageError("--fmspc: need 12 hex digits", "./run collateral status");
-  return collateralDocument(items, tee, fmspc.toLowerCase(), ca);
+  return collateralDocument(items, tee, platformOf(fmspc), ca);
+}
+
+function platformOf(fmspc: string): string {
+  if (/^[0-9a-fA-F]{12}$/.test(fmspc)) return fmspc.toLowerCase();
+  throw usageError("--fmspc: need 12 hex digits", "./run collateral status shows those of the folder");
 }
 
 export async function importCollateral(
@@ -93,18 +107,45 @@ export async function importCollateral(
   const place = await placeOf(flags);
   const isDry = flags.dryRun === true;
   const imported = await importBundle(bundle, { ...place, now }, isDry);
+  const result = importResult(place.folder, imported, now, isDry ? "would import" : "imported");
+  return { ...result, json: { ...result.json, dryRun: isDry } };
+}
+
+function importResult(folder: CollateralFolder, imported: readonly Imported[], now: Date, did: string): CommandResult {
   const isNews = imported.filter(({ isKnown }) => !isKnown).length;
   return {
     json: {
-      folder: place.folder.path,
-      dryRun: isDry,
+      folder: folder.path,
       parts: imported.map(({ facts, isKnown }) => ({ ...partJson(facts, now), known: isKnown })),
     },
     text: [
-      `${isDry ? "would import" : "imported"} ${imported.length} parts, ${isNews} of them new, into ${place.folder.path}`,
+      `${did} ${imported.length} parts, ${isNews} of them new, into ${folder.path}`,
       ...imported.map(({ facts, isKnown }) => `  ${factsLine(facts, now)}${isKnown ? ", known" : ""}`),
     ].join("\n"),
   };
+}
+
+export interface FetchFlags extends FolderFlags {
+  readonly fmspc: string;
+  readonly tee: "tdx" | "sgx";
+  readonly ca: "platform" | "processor";
+  readonly pccs?: string;
+}
+
+/** What a KMS would ask for on behalf of a quote of this platform, for a machine that makes bundles and runs none. */
+export async function fetchCollateral(flags: FetchFlags, now = new Date()): Promise<CommandResult> {
+  const { tee, ca } = flags;
+  const fmspc = platformOf(flags.fmspc);
+  const place = await placeOf(flags);
+  const fetcher = createCollateralFetch({ pccsUrl: flags.pccs ?? place.pccsUrl, anchor: place.anchor, now: () => now });
+  const keys = [
+    { kind: "root-crl" },
+    { kind: "pck-crl", ca },
+    { kind: "tcb-info", tee, fmspc },
+    { kind: "qe-identity", tee },
+  ] as const;
+  const items = await Promise.all(keys.map((key) => fetcher.item(key)));
+  return importResult(place.folder, await importBundle({ items, anchor: undefined }, { ...place, now }), now, "fetched");
 }
 
 export async function resetFolder(flags: FolderFlags & { readonly yes?: true }): Promise<CommandResult> {

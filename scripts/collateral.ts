@@ -4,7 +4,9 @@ import type { Code } from "../kms/errors.ts";
 import {
   type ExportFlags,
   exportCollateral,
+  type FetchFlags,
   type FolderFlags,
+  fetchCollateral,
   importCollateral,
   resetFolder,
   showStatus,
@@ -46,6 +48,17 @@ function createProgram(chosen: (work: Work) => void): Command {
     .addOption(new Option("--tee <tee>", "of --fmspc").choices(["tdx", "sgx"]).default("tdx"))
     .addOption(new Option("--ca <ca>", "of --fmspc").choices(["platform", "processor"]).default("platform"))
     .action((file: string | undefined, flags: ExportFlags) => start(() => exportCollateral(file, flags)));
+  common(program.command("fetch").summary("ask the PCCS for a platform's parts"))
+    .description(
+      "Fetch what quotes of one platform need, verify it, and keep it in the folder: for a machine that makes bundles and runs no KMS.",
+    )
+    .requiredOption("--fmspc <hex>", "platform, 12 hex digits")
+    .addOption(new Option("--tee <tee>", "of the quotes").choices(["tdx", "sgx"]).default("tdx"))
+    .addOption(
+      new Option("--ca <ca>", "that issued the machines' certificates").choices(["platform", "processor"]).default("platform"),
+    )
+    .option("--pccs <url>", "in place of the configuration's")
+    .action((flags: FetchFlags) => start(() => fetchCollateral(flags)));
   common(program.command("import").summary("take a bundle in, all of it or nothing"))
     .description(
       "Verify every part of a bundle, then keep all of them, or none. Also takes one platform's collateral as other tools write it.",

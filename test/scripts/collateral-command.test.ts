@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeEach, describe, expect, test } from "vitest";
 import { collateralJson } from "../../scripts/devnet/platform.ts";
+import { startPccs } from "../kms/support/spoiled-pccs.ts";
 import { simulatedPlatform } from "../support/simulated-td.ts";
 import { readFixture } from "../support/tdx-samples.ts";
 
@@ -67,6 +68,18 @@ describe("collateral", () => {
     expect(readFileSync(again)).toEqual(readFileSync(exported));
     const one = await run("export", "--fmspc", "51A06F000000");
     expect(JSON.parse(one.out)).toEqual(JSON.parse(readFileSync(bundle, "utf8")));
+  });
+
+  test("comes from a PCCS on a machine without a KMS", async () => {
+    const pccs = await startPccs(now);
+    const where = ["--dir", `${dir}-collected`, "--root", join(base, "root.pem")];
+    const fetched = await run("fetch", "--fmspc", "51a06f000000", "--pccs", pccs.url, ...where);
+    expect(fetched).toMatchObject({ code: 0, err: "" });
+    expect((await run("export", `${dir}.collected`, ...where)).out).toContain("4 parts");
+    expect((await run("import", `${dir}.collected`)).out).toContain("imported 4 parts");
+    const other = await run("fetch", "--fmspc", "000000000000", "--pccs", pccs.url, ...where);
+    await pccs.stop();
+    expect(other).toMatchObject({ code: 5, err: expect.stringContaining("tcb_info: status 404") });
   });
 
   test("has a state in JSON for programs", async () => {
