@@ -79,17 +79,6 @@ export function verifyQuote({ quote, collateral, anchor, now }: VerificationInpu
   return { ...parts, endsAt: Math.min(nextUpdate, endsAt) } as VerifiedQuote;
 }
 
-/** Everything about the collateral and its fitness for the platform of a quote, for a store that keeps nothing unverified. */
-export function verifyCollateralFor({ quote, collateral, anchor, now }: VerificationInput): VerifiedCollateral {
-  const chains = openChains(collateral, anchor, now); // 0, 0a
-  const verified = verifySignedCollateral(collateral, chains); // 6–11
-  requireQeIdentityKind(quote, verified.qeIdentity); // 12
-  const { platform } = chains.pckOf(pckChainOf(quote, collateral)); // 13, 14
-  requireSamePlatform(platform, verified.tcbInfo); // 20
-  requireTcbInfoKind(quote, verified.tcbInfo); // 21
-  return verified;
-}
-
 function requireHeader(quote: Quote): void {
   // stricter than the reference, which ignores them: nothing signs these bytes, so they may only be the zero rest of a buffer
   if (!isZero(quote.trailing) || !isZero(quote.authPadding)) {
