@@ -33,8 +33,8 @@ export interface ArchiveLimits extends TarLimits {
 const gib = 1024 ** 3;
 /** Images with their root file system have some hundred MiB. */
 export const archiveLimits: ArchiveLimits = { archiveBytes: 2 * gib, totalBytes: 4 * gib, fileBytes: 3 * gib, entries: 1024 };
-/** Less than a call may take altogether: the guest reads what it waits for, and asks again. */
-const PATIENCE_MS = 20_000;
+/** A guest tries each KMS once and waits a minute: most of it goes to the image, so that a first boot need not be repeated. */
+const PATIENCE_MS = 45_000;
 const DOWNLOADS_AT_ONCE = 2;
 /** Half of the calls that are worked on at once: others must not find all places taken by those who wait. */
 const MAX_WAITING = 64;

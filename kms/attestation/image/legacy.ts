@@ -28,7 +28,7 @@ export type LegacyCheck = (report: TdReport10 | TdReport15, config: VmConfig) =>
 /** Hashing is all they do, so more at once would only make each slower. */
 const MEASURED_AT_ONCE = 2;
 const MAX_WAITING = 64;
-const PATIENCE_MS = 20_000;
+const PATIENCE_MS = 45_000;
 
 export function createLegacyCheck({ images, measurements, acpi }: LegacyCheckSettings): LegacyCheck {
   const late = {
