@@ -10,7 +10,7 @@ import { type KeyProviderInfo, keyProviderKinds } from "./key-provider-info.ts";
 const PADDING_BYTES = 15;
 const DOCUMENT_TAG = "dstack-mr-config-v3:";
 /** Five hashes of scripts and five more values. */
-const MAX_DOCUMENT_CHARACTERS = 16 * 1024;
+export const MAX_DOCUMENT_CHARACTERS = 16 * 1024;
 
 export interface ConfiguredApp {
   readonly composeHash: Uint8Array;
@@ -66,8 +66,7 @@ export function parseMrConfigDocument(text: string): MrConfigDocument {
 
 /** RFC 8785: members by name, no white space. All names and values are ASCII, and the one number is 3. */
 export function canonicalMrConfig(document: MrConfigDocument): string {
-  const members = Object.entries(document).filter(([, value]) => value !== undefined);
-  return JSON.stringify(Object.fromEntries(members.sort(([a], [b]) => (a < b ? -1 : 1))));
+  return JSON.stringify(document, Object.keys(document).toSorted());
 }
 
 export interface MrConfigStanding {

@@ -10,6 +10,7 @@ import {
 } from "../../kms/attestation/key-provider-info.ts";
 import {
   canonicalMrConfig,
+  MAX_DOCUMENT_CHARACTERS,
   mrConfigIdV1,
   mrConfigIdV2,
   mrConfigIdV3,
@@ -18,6 +19,7 @@ import {
 } from "../../kms/attestation/mr-config.ts";
 import { concat, fromHex, utf8 } from "../../kms/bytes.ts";
 import { KmsError } from "../../kms/errors.ts";
+import vectors from "../fixtures/vectors/kdf.json" with { type: "json" };
 import { expected } from "../support/tdx-samples.ts";
 
 const composeHash = new Uint8Array(32).fill(0x22);
@@ -91,11 +93,59 @@ describe("mr_config_id", () => {
     ["an unknown mode", { key_provider: "local-sgx" }],
     ["six scripts", { init_script_hashes: Array(6).fill("22".repeat(32)) }],
     ["a member twice", {}],
-    ["too much", { init_script_hashes: ["x".repeat(20_000)] }],
+    ["a short app id", { app_id: "11" }],
+    ["a long compose hash", { compose_hash: "22".repeat(33) }],
+    ["half a byte of provider id", { key_provider_id: "333" }],
+    ["a provider id that is no hex", { key_provider_id: "zz" }],
+    ["a provider id with white space", { key_provider_id: "33\n" }],
+    ["a provider id after white space", { key_provider_id: " 33" }],
+    ["a short instance id", { instance_id: "44" }],
+    ["an instance id that is none", { instance_id: "none" }],
   ])("a document with %s is refused", (name, change) => {
     const text = JSON.stringify({ ...document, ...change });
     const twice = name === "a member twice" ? text.replace("{", '{"version":3,') : text;
     expect(codeOf(() => parseMrConfigDocument(twice))).toBe("malformed.compose");
+  });
+
+  test("of a document is over its canonical text, and the published one", () => {
+    const [vector] = vectors.mr_config;
+    const text = vector?.document ?? "";
+    const shuffled = JSON.stringify(Object.fromEntries(Object.entries(JSON.parse(text)).reverse()), undefined, 2);
+    expect(shuffled).not.toBe(text);
+    expect(canonicalMrConfig(parseMrConfigDocument(shuffled))).toBe(text);
+    expect(mrConfigIdV3(text)).toEqual(fromHex(vector?.tdx_mr_config_id ?? "", "id"));
+  });
+
+  test.each<[string, object]>([
+    [
+      "all members",
+      { gpu_policy_hash: "55".repeat(32), instance_id: "44".repeat(20), init_script_hashes: Array(5).fill("66".repeat(32)) },
+    ],
+    ["an app without instances", { instance_id: "" }],
+    ["no provider id", { key_provider_id: undefined }],
+    ["none", { key_provider: "none" }],
+    ["local", { key_provider: "local" }],
+    ["kms", { key_provider: "kms" }],
+    ["tpm", { key_provider: "tpm" }],
+  ])("a document may have %s", (_name, change) => {
+    const text = JSON.stringify({ ...document, ...change });
+    const parsed = parseMrConfigDocument(text);
+    expect(parsed).toEqual(JSON.parse(text));
+    expect(JSON.parse(canonicalMrConfig(parsed))).toEqual(JSON.parse(text));
+  });
+
+  test("a document may be as long as the limit", () => {
+    const text = JSON.stringify(document).padEnd(MAX_DOCUMENT_CHARACTERS);
+    expect(MAX_DOCUMENT_CHARACTERS).toBe(16_384);
+    expect(codeOf(() => parseMrConfigDocument(text))).toBe("accepted");
+    expect(codeOf(() => parseMrConfigDocument(`${text} `))).toBe("malformed.compose");
+  });
+
+  test("a document without a provider id fits every provider, and one is not compared before it answered", () => {
+    const { key_provider_id: _left, ...open } = document;
+    const id = mrConfigIdV3(canonicalMrConfig(open));
+    expect(mrConfigStanding(id, app, open).state).toBe("agrees");
+    expect(mrConfigStanding(v3, { composeHash, appId }, document).state).toBe("agrees");
   });
 
   test("has a document for any JSON, or a refusal", () => {
