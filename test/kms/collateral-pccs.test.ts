@@ -3,8 +3,10 @@ import { afterEach, describe, expect, test } from "vitest";
 import { createCollateralStore } from "../../kms/attestation/tdx/collateral-store.ts";
 import { parseQuote } from "../../kms/attestation/tdx/quote.ts";
 import { loadTrustAnchor } from "../../kms/attestation/tdx/trust-anchor.ts";
+import { pckChainOf } from "../../kms/attestation/tdx/verify.ts";
+import { createPki } from "../../scripts/devnet/pki.ts";
 import { createPlatform } from "../../scripts/devnet/platform.ts";
-import { simulatedPlatform, simulatedTd } from "../support/simulated-td.ts";
+import { platformSeed, simulatedPlatform, simulatedTd } from "../support/simulated-td.ts";
 import { body, drip, hang, routes, type Spoil, type SpoiledPccs, startPccs, status } from "./support/spoiled-pccs.ts";
 
 const start = new Date("2026-06-15T00:00:00Z");
@@ -23,6 +25,15 @@ const tcbBody = ({ tcbInfo, tcbInfoSignature }: typeof honest) => `{"tcbInfo":${
 const qeBody = ({ qeIdentity, qeIdentitySignature }: typeof honest) =>
   `{"enclaveIdentity":${qeIdentity},"signature":"${hex(qeIdentitySignature)}"}`;
 const own = chainOf(honest.tcbSigningChain);
+/** The hierarchy of the platform again: its keys come from the seed alone. */
+const anyIdentity = {
+  ppid: new Uint8Array(16),
+  cpuSvn: new Uint8Array(16),
+  pceSvn: 0,
+  pceId: new Uint8Array(2),
+  fmspc: new Uint8Array(6),
+};
+const signAsPck = (text: string) => createPki(platformSeed, anyIdentity).sign("pck", Buffer.from(text));
 const flipped = (bytes: Uint8Array) => bytes.with(-1, (bytes.at(-1) ?? 0) ^ 1);
 
 const servers: SpoiledPccs[] = [];
@@ -105,6 +116,15 @@ const cases: readonly Case[] = [
     code: "unproven.certificate-chain",
   },
   { name: "serves a root list of another root", route: routes.root, spoil: body(hex(stranger.rootCaCrl)), code: "unproven.crl" },
+  {
+    name: "serves TCB info that a platform signed",
+    route: routes.tcb,
+    spoil: body(
+      tcbBody({ ...honest, tcbInfoSignature: signAsPck(honest.tcbInfo) }),
+      chainOf(pckChainOf(quote).replace("\0", "")),
+    ),
+    code: "unproven.crl", // the root's list says nothing of what a PCK CA issued, so this signer is not judged good
+  },
   {
     name: "changes TCB info",
     route: routes.tcb,
