@@ -87,6 +87,13 @@ describe("a tables blob is refused when", () => {
     );
   });
 
+  test("but not when its last table ends with it, or a table is only a header", () => {
+    const least = quoteReportTables.map(([name, length]): [string, number] => [name, name === "WAET" ? 36 : length]);
+    expect(() => acpiDigestsOf(acpiBlob(least, 9794))).not.toThrow();
+    expect(() => acpiDigestsOf(acpiBlob(quoteReportTables).slice(0, 9797))).toThrow(/a table of 52 bytes at 9746 of 9797/);
+    expect(() => acpiDigestsOf(acpiBlob(quoteReportTables, 4 * 1024 * 1024))).not.toThrow();
+  });
+
   test("random bytes stand in it, without another error", () => {
     const blob = acpiBlob(quoteReportTables, 12288);
     fc.assert(
@@ -146,6 +153,10 @@ describe("the arguments for the program", () => {
     ["a window of 16 TiB", { pci_hole64_size: 17592186044416 }, [...plain, "-global q35-pcihost.pci-hole64-size=0x100000000000"]],
   ])("for %s", (_name, members, groups) => {
     expect(acpiArguments(machine(members), paths)).toEqual(groups.join(" ").split(" "));
+  });
+
+  test("are made for as many processors and devices as are allowed", () => {
+    expect(() => acpiArguments(machine({ cpu_count: 4096, num_gpus: 64, num_nics: 64 }), paths)).not.toThrow();
   });
 
   test("keep a comma in a path within its option", () => {
@@ -229,5 +240,12 @@ describe("a file of known digests", () => {
     ["a share mode of the launcher", file({ ...entry(), machine: { ...entry().machine, host_share_mode: "vhd" } })],
   ])("is refused for %s", (_name, text) => {
     expect(() => createAcpiData(text)).toThrow(expect.objectContaining({ code: "malformed.file" }));
+  });
+
+  test("is not read at all when it is larger than it may be", () => {
+    const text = `${" ".repeat(16 * 1024 * 1024)}{"version":1,"entries":[]}`;
+    expect(() => createAcpiData(text)).toThrow(/^ACPI data: need at most 16777216 characters/);
+    expect(() => createAcpiData(text.slice(26))).not.toThrow();
+    expect(() => createAcpiData("{")).toThrow(/^ACPI data/);
   });
 });

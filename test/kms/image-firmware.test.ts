@@ -110,6 +110,9 @@ describe("TDX metadata is refused:", () => {
   test.each<[string, FirmwareShape | Uint8Array, RegExp]>([
     ["an empty file", new Uint8Array(0), /need a GUID table/],
     ["a file of 49 bytes", new Uint8Array(49), /need a GUID table/],
+    ["a file of 50 bytes", new Uint8Array(50), /no GUID table/],
+    ["a file larger than firmware is", new Uint8Array(64 * 1024 * 1024 + 1), /at most 67108864/],
+    ["a TDX entry of five bytes", { entries: [guidEntry(new Uint8Array(5), metadataGuid)] }, /4 bytes, have 5/],
     ["another footer", { footerGuid: metadataGuid }, /no GUID table/],
     ["a table shorter than its footer", { tableLength: 17 }, /GUID table of 17/],
     ["a table longer than the file", { tableLength: 0xffff }, /GUID table of 65535/],
@@ -172,6 +175,36 @@ describe("TDX metadata is refused:", () => {
       }),
       { numRuns: 300 },
     );
+  });
+});
+
+describe("TDX metadata is taken:", () => {
+  const tdx = guidEntry(u32(0x100 + 16 + 32 * usualSections.length), metadataGuid);
+  const later = (fields: Partial<SectionFields>): SectionFields => ({
+    ...{ dataOffset: 0, rawSize: 0, address: 0x1_0000_0000n, memorySize: 0x1000n, type: 3, attributes: 0 },
+    ...fields,
+  });
+  test.each<[string, FirmwareShape]>([
+    ["an entry without data", { entries: [guidEntry(new Uint8Array(0), "00".repeat(16)), tdx] }],
+    ["64 sections", { sections: Array.from({ length: 64 }, (_, at) => later({ address: BigInt(at) * 4096n })) }],
+    ["a place in the file for no bytes", changed(2, { dataOffset: 0xffffffff })],
+    ["memory up to the last address", changed(2, { address: 2n ** 51n, memorySize: 2n ** 51n, attributes: 2 })],
+    ["as many pages as are allowed", { sections: [later({ memorySize: 65536n * 4096n })] }],
+  ])("%s", (_name, shape) => {
+    expect(() => parseTdvf(firmwareOf(shape))).not.toThrow();
+  });
+
+  test("a section without memory, which overlaps nothing and is no range of the HOB", () => {
+    const empty = later({ address: 0x810000n + 0x1000n, memorySize: 0n });
+    const { accepted } = hobWitnessOf(parseTdvf(firmwareOf({ sections: [...usualSections, empty] })));
+    expect(accepted).toHaveLength(4);
+  });
+
+  test("a descriptor at the very start of the file", () => {
+    const length = 16 + 32 * usualSections.length;
+    const firmware = firmwareOf({ entries: [guidEntry(u32(0xa000), metadataGuid)] });
+    firmware.copyWithin(0, firmware.length - 0x100 - length, firmware.length - 0x100);
+    expect(parseTdvf(firmware).sections).toHaveLength(6);
   });
 });
 
