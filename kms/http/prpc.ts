@@ -20,7 +20,7 @@ export interface PrpcService {
   readonly log: Log;
   /** Calls worked on at once. */
   readonly maxPlaces?: number;
-  /** At most for knowing the caller, and again for the work; no limit unless said. */
+  /** At most, from the request's head to its answer; no limit unless said. */
   readonly answerMs?: number;
 }
 
@@ -45,14 +45,14 @@ export function createPrpcEndpoint({ prefix, rpcs, log, maxPlaces, answerMs }: P
     const lease = memory.lease();
     let mode = asked.beforeDispatch;
     try {
-      const caller = await inTime(places.during(authenticate), answerMs);
+      const caller = await inTime(places.during(authenticate), answerMs, started);
       const body = asked.isGet ? new Uint8Array() : await readBody(request, lease);
       mode = asked.mode;
       const rpc = byName.get(name);
       if (rpc === undefined) throw new KmsError("malformed.method", `Service not found: ${name}`);
       // none is held between the two: a body that comes slowly must not keep others out
       const work = places.during(async () => rpc.handle(readInput(rpc, asked, body), { caller: () => caller }));
-      const output = await inTime(work, answerMs);
+      const output = await inTime(work, answerMs, started);
       const response = success(rpc, mode, output);
       log.info({ method: name, ms: elapsed(started) }, "answered");
       return response;

@@ -9,8 +9,8 @@ import { createPrpcEndpoint } from "./prpc.ts";
 import { methodName } from "./request-path.ts";
 import type { Rpc } from "./rpc.ts";
 
-/** Half of the minute after which guests give up: one for knowing the caller, one for the work. */
-export const ANSWER_MS = 28_000;
+/** Less than the minute after which guests give up: they read why, and an image that is still on its way goes on. */
+export const ANSWER_MS = 55_000;
 
 export interface ServiceAppInput {
   readonly prefix: "KMS.";

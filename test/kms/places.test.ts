@@ -96,7 +96,7 @@ test("work that throws gives its place back", async () => {
 test("a caller is answered in time while the work goes on with its place", async () => {
   const places = new Places(1);
   const work = places.during(() => gate.promise);
-  expect(await refusal(inTime(work, 10))).toEqual({
+  expect(await refusal(inTime(work, 10, performance.now()))).toEqual({
     code: "unavailable.timeout",
     message: "no result within 10 ms, the work goes on: try again later",
   });
@@ -107,13 +107,19 @@ test("a caller is answered in time while the work goes on with its place", async
     await inTime(
       places.during(async () => "done"),
       10_000,
+      performance.now(),
     ),
   ).toBe("done");
 });
 
+test("what a caller waited for before counts", async () => {
+  const begun = performance.now() - 9_990;
+  expect((await refusal(inTime(gate.promise, 10_000, begun))).code).toBe("unavailable.timeout");
+});
+
 test("work that fails after its caller was answered harms nobody", async () => {
   const work = gate.promise.then(() => Promise.reject(new Error("late")));
-  expect((await refusal(inTime(work, 10))).code).toBe("unavailable.timeout");
+  expect((await refusal(inTime(work, 10, performance.now()))).code).toBe("unavailable.timeout");
   gate.resolve();
   await expect(work).rejects.toThrow("late");
 });
