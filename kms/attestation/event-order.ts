@@ -27,27 +27,26 @@ const MAX_REPEATS = 5;
 const ranks: ReadonlyMap<string, number> = new Map(bootEvents.map((name, rank) => [name, rank]));
 const lastOfBoot = bootEvents.indexOf(LAST_BOOT_EVENT);
 
-interface Place {
-  readonly rank: number;
-  readonly index: number;
-}
-
 /**
  * Stricter than the reference, which takes the first of a name wherever it stands: a log with a second identity has another
  * writer than the guest's boot. A log may end anywhere, since a guest asks for its keys while it boots. Names that nobody here
  * knows are passed over, and everything after `system-ready` belongs to the application.
  */
 export function requireBootOrder(events: readonly RuntimeEvent[]): void {
-  let last: Place = { rank: -1, index: -1 };
+  let last = -1;
   let repeats = 0;
   for (const [index, { event, version }] of events.entries()) {
     requirePlainName(event, version, index);
     const rank = ranks.get(event);
     if (rank === undefined) continue;
     if (event === REPEATED_EVENT) repeats += 1;
-    requireNext(events, last, { rank, index }, repeats);
+    else requireFirst(events, event, index);
+    if (repeats > MAX_REPEATS) {
+      throw new KmsError("unproven.event-duplicate", `runtime event ${index}: more than ${MAX_REPEATS} ${event} events`);
+    }
+    requireNext(last, rank, index);
     if (event === LAST_SYSTEM_EVENT) return;
-    last = { rank, index };
+    last = rank;
   }
 }
 
@@ -62,23 +61,17 @@ function requirePlainName(event: string, version: 1 | 2, index: number): void {
   }
 }
 
-function requireNext(events: readonly RuntimeEvent[], last: Place, next: Place, repeats: number): void {
-  const name = bootEvents[next.rank];
-  const earlier = next.rank > last.rank ? -1 : events.findIndex(({ event }) => event === name);
-  const isRepeat = earlier !== -1 && earlier < next.index;
-  if (isRepeat && name !== REPEATED_EVENT) {
-    throw new KmsError(
-      "unproven.event-duplicate",
-      `runtime event ${next.index}: a second ${name}, the first is event ${earlier}`,
-    );
+function requireFirst(events: readonly RuntimeEvent[], name: string, index: number): void {
+  const first = events.findIndex(({ event }) => event === name);
+  if (first === index) return;
+  throw new KmsError("unproven.event-duplicate", `runtime event ${index}: a second ${name}, the first is event ${first}`);
+}
+
+function requireNext(last: number, next: number, index: number): void {
+  if (next < last) {
+    throw new KmsError("unproven.event-order", `runtime event ${index}: ${bootEvents[next]} after ${bootEvents[last]}`);
   }
-  if (name === REPEATED_EVENT && repeats > MAX_REPEATS) {
-    throw new KmsError("unproven.event-duplicate", `runtime event ${next.index}: more than ${MAX_REPEATS} ${name} events`);
-  }
-  if (next.rank < last.rank) {
-    throw new KmsError("unproven.event-order", `runtime event ${next.index}: ${name} after ${bootEvents[last.rank]}`);
-  }
-  if (next.rank > lastOfBoot && last.rank < lastOfBoot) {
-    throw new KmsError("unproven.event-order", `runtime event ${next.index}: ${name} before ${LAST_BOOT_EVENT}`);
+  if (next > lastOfBoot && last < lastOfBoot) {
+    throw new KmsError("unproven.event-order", `runtime event ${index}: ${bootEvents[next]} before ${LAST_BOOT_EVENT}`);
   }
 }

@@ -221,6 +221,13 @@ describe("the key-provider event", () => {
     expect(codeOf(() => parseKeyProviderInfo(payload))).toBe("unproven.key-provider");
   });
 
+  test("may have 2,048 bytes", () => {
+    const longest = encodeKeyProviderInfo({ kind: "kms", id: concat(Uint8Array.of(0x30), new Uint8Array(1012)) });
+    expect([longest.length, codeOf(() => parseKeyProviderInfo(longest))]).toEqual([2048, "accepted"]);
+    const longer = encodeKeyProviderInfo({ kind: "kms", id: concat(Uint8Array.of(0x30), new Uint8Array(1013)) });
+    expect(codeOf(() => parseKeyProviderInfo(longer))).toBe("unproven.key-provider");
+  });
+
   const local = utf8(each[2]?.[0] ?? "");
   test.each<[string, Uint8Array | undefined, KeyProviderDemand, string]>([
     ["any", local, {}, "accepted"],

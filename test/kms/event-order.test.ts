@@ -143,6 +143,10 @@ describe("a log is refused with", () => {
     ["the end of the boot after the key provider", [...early, "key-provider", "boot-mr-done"]],
   ])("%s", (_name, names) => expect(outcome(...names)).toBe("unproven.event-order"));
 
+  test("a colon before system-ready, unless version 2 says where the name ends", () => {
+    expect(outcomeOf([{ event: "x:y", payload: new Uint8Array(0), version: 2 }])).toBe("accepted");
+  });
+
   test("a colon before system-ready", () => expect(outcome("app-id", "x:y")).toBe("unproven.event-log"));
 });
 
