@@ -47,6 +47,17 @@ function takerOf(path: Path): string {
   return "";
 }
 
+/** Variables that hold a part of a message. */
+const wordHolders: ReadonlySet<string> = new Set(["message", "detail", "have", "sizes", "values", "where", "limit"]);
+
+function isHeldAsWords(path: Path): boolean {
+  for (let at: Path | null = path; at !== null; at = at.parentPath) {
+    if (at.node.type === "VariableDeclarator") return wordHolders.has(nameOf(at.node["id"]));
+    if (at.node.type.includes("Function")) return false;
+  }
+  return false;
+}
+
 /** Texts that a function returns as the reason of a refusal. */
 function isReturnedProblem(path: Path): boolean {
   for (let at: Path | null = path; at !== null; at = at.parentPath) {
@@ -60,7 +71,9 @@ export const strykerPlugins = [
     shouldIgnore(path): string | undefined {
       const found: Path = path as unknown as Path;
       if (!isText(found)) return undefined;
-      return wordTakers.has(takerOf(found)) || isReturnedProblem(found) ? "words for people, no API" : undefined;
+      return wordTakers.has(takerOf(found)) || isHeldAsWords(found) || isReturnedProblem(found)
+        ? "words for people, no API"
+        : undefined;
     },
   }),
 ];
