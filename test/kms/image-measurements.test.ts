@@ -172,4 +172,16 @@ describe("a measurement", () => {
     expect(readdirSync(join(dir, "measurements"))).toHaveLength(MAX_MEASUREMENTS);
     expect(await load()).toEqual(registers);
   });
+
+  test("gives way to others by chance, not by a name that somebody could choose", async () => {
+    mkdirSync(join(dir, "measurements"));
+    const names = Array.from({ length: MAX_MEASUREMENTS }, (_, at) => `${at.toString(16).padStart(64, "0")}.json`);
+    for (const name of names) writeFileSync(join(dir, "measurements", name), "");
+    const store = createMeasurementStore(dir);
+    for (let at = 0; at < 8; at += 1) await store.store(`${at}`.repeat(64).replaceAll("0", "f"), registers);
+    const left = new Set(readdirSync(join(dir, "measurements")));
+    const gone = names.filter((name) => !left.has(name));
+    expect(left.size).toBe(MAX_MEASUREMENTS);
+    for (const chosen of [names.slice(0, gone.length), names.slice(-gone.length)]) expect(gone).not.toEqual(chosen);
+  });
 });

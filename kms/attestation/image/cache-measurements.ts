@@ -1,5 +1,5 @@
 /** Launch registers computed before, on disk by the key of their VM configuration. A file that anyone else could have written counts as none. */
-import { randomBytes } from "node:crypto";
+import { randomBytes, randomInt } from "node:crypto";
 import { constants } from "node:fs";
 import { mkdir, open, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -7,7 +7,7 @@ import { z } from "zod";
 import { fromHex, toHex } from "../../bytes.ts";
 import { type LaunchRegisters, REGISTER_BYTES } from "./registers.ts";
 
-/** The name is the key. A caller with an allowed image can make keys by the thousand, so over this many the first by name go. */
+/** The name is the key. A caller with an allowed image can make keys by the thousand, so over this many some go. */
 export const MAX_MEASUREMENTS = 4096;
 const VERSION = 3;
 const MAX_FILE_BYTES = 4096;
@@ -98,10 +98,11 @@ async function writeWhole(folder: string, name: string, text: string): Promise<v
   }
 }
 
-/** Names that a crash left half-written are among those that go. */
+/** Whose goes is left to chance: keys can be made to order, so by any rule of names one caller could keep the others' out for good. */
 async function makeRoom(folder: string): Promise<void> {
   const names = await readdir(folder);
-  for (const name of names.sort().slice(0, Math.max(0, names.length - MAX_MEASUREMENTS + 1))) {
+  while (names.length >= MAX_MEASUREMENTS) {
+    const [name = ""] = names.splice(randomInt(names.length), 1);
     await rm(join(folder, name), { recursive: true, force: true });
   }
 }
