@@ -24,6 +24,10 @@ import {
 const changed = (index: number, change: Partial<SectionFields>): FirmwareShape => ({
   sections: usualSections.map((section, at) => (at === index ? { ...section, ...change } : section)),
 });
+const mib = 1024 * 1024;
+const measuredLater = (place: bigint): SectionFields => ({
+  ...{ dataOffset: 0, rawSize: 8 * mib, address: place << 32n, memorySize: BigInt(8 * mib), type: 0, attributes: 3 },
+});
 const usualWitness = "80100904000609020b021010";
 
 /** The definition, chunk by chunk, sharing nothing with the product. */
@@ -145,6 +149,11 @@ describe("TDX metadata is refused:", () => {
     ["an unknown attribute", changed(2, { attributes: 4 }), /unknown attributes 0x4/],
     ["sections that overlap", changed(3, { address: 0x80f000n }), /overlap at 0x810000/],
     ["two sections at one place", changed(3, { address: 0x810000n }), /overlap at 0x810000/],
+    [
+      "the same bytes of the file measured over and over, in pages that come later",
+      { size: 8 * mib, sections: Array.from({ length: 33 }, (_, at) => measuredLater(BigInt(at))) },
+      /at most 65536 pages/,
+    ],
     ["memory that takes hours to add", changed(2, { address: 0x1_0000_0000n, memorySize: 2n ** 48n }), /at most 65536 pages/],
   ])("%s", (_name, shape, message) => {
     const firmware = shape instanceof Uint8Array ? shape : firmwareOf(shape);

@@ -148,7 +148,9 @@ function needSeparate(sections: readonly TdvfSection[]): void {
 }
 
 function needFew(sections: readonly TdvfSection[]): void {
-  const bytes = sections.reduce((sum, { memorySize, augmented }) => (augmented ? sum : sum + memorySize), 0n);
+  // all that is hashed: pages that are added, and pages that come later but are measured
+  const hashed = sections.filter(({ augmented, extended }) => extended || !augmented);
+  const bytes = hashed.reduce((sum, { memorySize }) => sum + memorySize, 0n);
   const pages = bytes / PAGE_BYTES;
   if (pages > MAX_ADDED_PAGES) throw refuse(`need at most ${MAX_ADDED_PAGES} pages of memory, have ${pages}`);
 }
