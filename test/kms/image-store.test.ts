@@ -212,6 +212,12 @@ describe("a download is refused when the server", () => {
       /no https URL/,
     ],
     [
+      "redirects to a user whose name is no percent-encoding",
+      (_, response) => response.writeHead(302, { location: "http://%zz:%@127.0.0.1:1/" }).end(),
+      "unavailable.os-image",
+      /cannot be reached/,
+    ],
+    [
       "redirects to no URL",
       (_, response) => response.writeHead(301, { location: "http://" }).end(),
       "unavailable.os-image",

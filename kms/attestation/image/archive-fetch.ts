@@ -74,7 +74,7 @@ function redirected(from: URL, location: string): URL {
 async function send(fetch: Fetch, url: URL, signal: AbortSignal | undefined): Promise<Response> {
   const headers = new Headers({ accept: "*/*", "accept-encoding": "identity" });
   const plain = new URL(url);
-  const user = `${decodeURIComponent(url.username)}:${decodeURIComponent(url.password)}`;
+  const user = `${decoded(url.username)}:${decoded(url.password)}`;
   if (user !== ":") headers.set("authorization", `Basic ${Buffer.from(user).toString("base64")}`);
   [plain.username, plain.password] = ["", ""];
   try {
@@ -82,6 +82,15 @@ async function send(fetch: Fetch, url: URL, signal: AbortSignal | undefined): Pr
   } catch (cause) {
     if (signal?.aborted === true) throw cause;
     throw unavailable("the server cannot be reached", cause);
+  }
+}
+
+/** A server may redirect to what is no percent-encoding: then it stands for itself. */
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
   }
 }
 
