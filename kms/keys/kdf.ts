@@ -57,10 +57,17 @@ function hmac(key: Uint8Array, ...message: readonly Uint8Array[]): Uint8Array {
     inner[at] = (key[at] ?? 0) ^ 0x36;
     outer[at] = (key[at] ?? 0) ^ 0x5c;
   }
-  outer.set(hash("sha256", inner, "buffer"), hashBlock);
-  const code = new Uint8Array(hash("sha256", outer, "buffer"));
-  wipe(inner, outer);
+  const middle = sha256(inner);
+  outer.set(middle, hashBlock);
+  const code = sha256(outer);
+  wipe(inner, middle, outer);
   return code;
+}
+
+/** The digest itself, no copy of it: who wipes it leaves none behind. */
+function sha256(content: Uint8Array): Uint8Array {
+  const { buffer, byteOffset, length } = hash("sha256", content, "buffer");
+  return new Uint8Array(buffer, byteOffset, length);
 }
 
 /** A P-256 scalar, used as derived: reducing or drawing again would give another key than every peer's. */
@@ -77,7 +84,7 @@ export function deriveK256(rootKey: Uint8Array, context: readonly Uint8Array[]):
 export function deriveDhSecret(rootScalar: Uint8Array, context: readonly Uint8Array[]): Uint8Array {
   const scalar = deriveP256(rootScalar, context);
   const document = encodePkcs8(scalar);
-  const secret = new Uint8Array(hash("sha256", document, "buffer"));
+  const secret = sha256(document);
   wipe(scalar, document);
   return secret;
 }
