@@ -8,7 +8,14 @@ import { loadImage } from "../../kms/attestation/image/cache-load.ts";
 import type { ImageFiles } from "../../kms/attestation/image/image-files.ts";
 import { encodeLiteDocument, expectedLiteRegisters, parseLiteDocument } from "../../kms/attestation/image/lite.ts";
 import { commandLineDigest, liteDocumentOf, measureImage } from "../../kms/attestation/image/measure.ts";
-import { type LaunchRegisters, registerOf, requireRegisters } from "../../kms/attestation/image/registers.ts";
+import {
+  type LaunchRegisters,
+  registerOf,
+  requireRegisters,
+  rtmr0Events,
+  rtmr1Events,
+  rtmr2Events,
+} from "../../kms/attestation/image/registers.ts";
 import { parseVmConfig, type VmConfig } from "../../kms/attestation/image/vm-config.ts";
 import { toHex, utf8 } from "../../kms/bytes.ts";
 import { firmwareOf, kernelOf, noise } from "../support/launch-files.ts";
@@ -104,6 +111,18 @@ describe("one change changes its registers and no others:", () => {
       rtmr0: expect.not.stringMatching(`^${before["rtmr0"]}$`),
     });
   });
+});
+
+test("each digest of a register has its name, by which a diagnosis speaks of it", () => {
+  const zero = new Uint8Array(48);
+  const names = [rtmr0Events(zero, acpi), rtmr1Events(zero), rtmr2Events(zero, zero)].map((events) =>
+    events.map(({ name }) => name).join(", "),
+  );
+  expect(names).toEqual([
+    "TD HOB, configuration volume, variable SecureBoot, variable PK, variable KEK, variable db, variable dbx, separator, ACPI loader, ACPI RSDP, ACPI tables, variable BootOrder, variable Boot0000",
+    "kernel, calling the boot option, separator, exit of boot services invoked, exit of boot services returned",
+    "command line, initrd",
+  ]);
 });
 
 test("the command line is measured as the kernel's loader sees it", () => {
