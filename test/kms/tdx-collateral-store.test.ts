@@ -186,6 +186,19 @@ describe("a PCCS that fails", () => {
     },
   );
 
+  test("to have a platform is asked for it so often a minute, and for others as ever", async () => {
+    let now = AT;
+    const { store, requests, replace } = await storeOver({ ...tdxRoutes, [TCB]: { status: 404 } }, { now: () => now });
+    const asked = () => requests.filter((path) => path.startsWith(TCB)).length;
+    for (let call = 0; call < 20; call += 1) await expect(store.collateralFor(quote)).rejects.toEqual(unavailable);
+    expect(asked()).toBe(6);
+    replace({ ...tdxRoutes, ...repliesOf("sgx", sgx) });
+    expect(await store.collateralFor(sgxQuote)).toEqual(sgx);
+    now = new Date(AT.getTime() + 60_000);
+    expect(await store.collateralFor(quote)).toEqual(good);
+    expect(asked()).toBe(7);
+  });
+
   test("by hanging is given up in time", async () => {
     const { store } = await storeOver({ ...tdxRoutes, [TCB]: { hang: true } }, { timeoutMs: 200 });
     const started = performance.now();
