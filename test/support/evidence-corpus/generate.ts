@@ -17,6 +17,7 @@ import {
   readCorpusFile,
 } from "./format.ts";
 import { type GuestDraft, guestCases } from "./guest-cases.ts";
+import { guestShapeCases } from "./guest-shape-cases.ts";
 import { buildGuest, freshGuest } from "./guests.ts";
 import { headerCases } from "./header-cases.ts";
 import { jsonCases } from "./json-cases.ts";
@@ -65,6 +66,7 @@ export function generateCorpus(): Corpus {
   const drafts: readonly (Draft & GuestDraft)[] = [
     ...[...headerCases, ...jsonCases, ...chainCases, ...crlCases, ...quoteCases, ...levelCases, ...attributeCases, ...realCases],
     ...guestCases,
+    ...guestShapeCases,
   ];
   const cases = drafts.map((draft) => caseOf(draft, known.get(draft.base) ?? {}));
   return { manifest: { format: 1, bases, cases }, files };

@@ -16,7 +16,7 @@ const bases = { 1: "guest-v0", 2: "guest-v1" } as const;
 type Version = keyof typeof bases;
 type Row = readonly [name: string, code: string | undefined, change: (guest: Guest) => void, stricter?: string];
 
-function guests(check: Check, version: Version, rows: readonly Row[]): GuestDraft[] {
+export function guests(check: Check, version: Version, rows: readonly Row[]): GuestDraft[] {
   return rows.map(([name, code, guest, stricter]) => ({
     name,
     check,
@@ -50,7 +50,7 @@ const change = (name: string, event: (event: RuntimeEvent) => RuntimeEvent) => (
   guest.measured = guest.events;
   guest.events = guest.events.map((one) => (one.event === name ? event(one) : one));
 };
-const measuredToo = (edit: (events: RuntimeEvent[]) => RuntimeEvent[]) => (guest: Guest) => {
+export const measuredToo = (edit: (events: RuntimeEvent[]) => RuntimeEvent[]) => (guest: Guest) => {
   guest.events = edit(guest.events);
 };
 const toldOnly = (edit: (events: readonly RuntimeEvent[]) => RuntimeEvent[]) => (guest: Guest) => {
@@ -62,16 +62,16 @@ const exchanged = (events: readonly RuntimeEvent[], a: string, b: string) => {
   if (first === undefined || second === undefined) throw new Error(`${a} and ${b}`);
   return events.map((event) => (event === first ? second : event === second ? first : event));
 };
-const behind = (events: readonly RuntimeEvent[], name: string, ...added: readonly RuntimeEvent[]) => {
+export const behind = (events: readonly RuntimeEvent[], name: string, ...added: readonly RuntimeEvent[]) => {
   const at = events.findIndex(({ event }) => event === name);
   return [...events.slice(0, at + 1), ...added, ...events.slice(at + 1)];
 };
-const event = (name: string, payload: Uint8Array = new Uint8Array(), version: Version = 1): RuntimeEvent => ({
+export const event = (name: string, payload: Uint8Array = new Uint8Array(), version: Version = 1): RuntimeEvent => ({
   event: name,
   payload,
   version,
 });
-const without = (name: string) => (events: readonly RuntimeEvent[]) => events.filter((one) => one.event !== name);
+export const without = (name: string) => (events: readonly RuntimeEvent[]) => events.filter((one) => one.event !== name);
 
 const registers: readonly GuestDraft[] = [
   ...guests("registers", 1, [["the events of a guest give its BootInfo", undefined, () => undefined]]),
@@ -118,8 +118,8 @@ const registers: readonly GuestDraft[] = [
   ]),
 ];
 
-const twice = "an event that says who the guest is has two values; the reference takes the first";
-const order = "a guest writes its events in one order; the reference takes any";
+export const twice = "an event that says who the guest is has two values; the reference takes the first";
+export const order = "a guest writes its events in one order; the reference takes any";
 
 const identity: readonly GuestDraft[] = [
   ...[

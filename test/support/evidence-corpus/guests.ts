@@ -19,6 +19,8 @@ export interface Guest {
   config: string;
   /** What the stack claims, when it is not what the quote has. */
   claimed?: Uint8Array;
+  /** In the quote, and what the bearer has to be bound to. */
+  reportData: Uint8Array;
 }
 
 export const appId = digest("sha256", "corpus app").subarray(0, 20);
@@ -50,6 +52,7 @@ export function guestEvents(version: 1 | 2 = 1): RuntimeEvent[] {
 export function freshGuest(version: 1 | 2 = 1): Guest {
   return {
     world: freshWorld("v4"),
+    reportData,
     events: guestEvents(version),
     log: (events) => events,
     evidence: (evidence) => evidence,
@@ -73,7 +76,7 @@ function replay(events: readonly RuntimeEvent[]): Uint8Array {
 export function buildGuest(guest: Guest): Parts {
   const { world, events } = guest;
   const rtmr3 = replay(guest.measured ?? events);
-  Object.assign(world.quote, { body: set(set(world.quote.body, td.rtmr3, ...rtmr3), td.reportData, ...reportData) });
+  Object.assign(world.quote, { body: set(set(world.quote.body, td.rtmr3, ...rtmr3), td.reportData, ...guest.reportData) });
   const { quote = none, ...parts } = build(world);
   const eventLog = events.map((event): TdxEvent => {
     const { event: name, payload, version } = event;
@@ -86,10 +89,15 @@ export function buildGuest(guest: Guest): Parts {
     };
     return version === 2 ? { ...common, version, preimage: toHex(preimageOf(event)) } : { ...common, version };
   });
-  const stack = { kind: "dstack", reportData: guest.claimed ?? reportData, runtimeEvents: events, config: guest.config } as const;
+  const stack = {
+    kind: "dstack",
+    reportData: guest.claimed ?? guest.reportData,
+    runtimeEvents: events,
+    config: guest.config,
+  } as const;
   const wire = events.some(({ version }) => version === 2) ? "v1" : "v0";
   const evidence: Evidence = { wire, platform: { kind: "tdx", quote, eventLog: [...guest.log(eventLog)] }, stack };
-  return { ...parts, attestation: encodeEvidence(guest.evidence(evidence)), report_data: reportData };
+  return { ...parts, attestation: encodeEvidence(guest.evidence(evidence)), report_data: guest.reportData };
 }
 
 /** What has to come out for the guest above, by the rules of BootInfo, counted here once more. */
@@ -98,16 +106,18 @@ export function bootInfoOf({ world, events }: Guest): Record<string, string> {
   const at = (offset: number, length = 48) => body.subarray(offset, offset + length);
   const launch = [at(td.mrTd), at(td.rtmr0), at(td.rtmr1), at(td.rtmr2)];
   const owner = at(td.mrConfigId, 144);
+  const payload = (name: string) => events.find(({ event }) => event === name)?.payload ?? none;
+  const provider = payload("key-provider");
   return {
     teeVariant: "dstack-tdx",
     mrAggregated: toHex(digest("sha256", ...launch, replay(events), owner)),
     osImageHash: toHex(osImageHash),
-    mrSystem: toHex(digest("sha256", ...launch, digest("sha256", keyProvider))),
-    appId: toHex(appId),
-    composeHash: toHex(composeHash),
-    instanceId: toHex(instanceId),
+    mrSystem: toHex(digest("sha256", ...launch, provider.length === 0 ? new Uint8Array(32) : digest("sha256", provider))),
+    appId: toHex(payload("app-id")),
+    composeHash: toHex(payload("compose-hash")),
+    instanceId: toHex(payload("instance-id")),
     deviceId: toHex(digest("sha256", ppid)),
-    keyProviderInfo: toHex(keyProvider),
+    keyProviderInfo: toHex(provider),
     tcbStatus: "UpToDate",
   };
 }
