@@ -9,6 +9,7 @@ const wordTakers: ReadonlySet<string> = new Set([
   ...["smallInteger", "oid", "wholeBits", "time", "sized", "takeSized", "readFullName", "readEntries", "readExtensions"],
   ...["fromHex", "fromUtf8", "needLength", "exactOrEmpty", "octets", "parseJson", "decodeSigned", "parseDate", "refuseCritical"],
   ...["requireWindow", "requireSignedText", "requireEcdsaSha256", "parseCrl", "refine", "addIssue", "readNumber", "cutMembers"],
+  ...["pages", "number"],
 ]);
 
 const code = /^(malformed|unproven|denied|unavailable|fault)\./;

@@ -49,7 +49,7 @@ export function parseHobWitness(bytes: Uint8Array): HobWitness {
 /** The one form of a witness: from the lowest page on, ranges by place, none empty, none over another. */
 export function encodeHobWitness({ hobAddress, accepted }: HobWitness): Uint8Array {
   if (accepted.length > MAX_RANGES) throw refuse(`count: need at most ${MAX_RANGES}, have ${accepted.length}`);
-  const ranges = accepted.toSorted((a, b) => (a.start < b.start ? -1 : a.start > b.start ? 1 : 0));
+  const ranges = accepted.toSorted(byPlace);
   for (const [index, { start, end }] of ranges.entries()) {
     if (start >= end) throw refuse(`an empty range at 0x${start.toString(16)}`);
     const before = ranges[index - 1];
@@ -60,6 +60,11 @@ export function encodeHobWitness({ hobAddress, accepted }: HobWitness): Uint8Arr
   const numbers = [pageOf(base), pageOf(hobAddress - base), BigInt(ranges.length)];
   for (const { start, end } of ranges) numbers.push(pageOf(start - base), pageOf(end - start));
   return Uint8Array.from(numbers.flatMap(leb128));
+}
+
+/** Ranges that begin at one place keep their order. */
+function byPlace(a: Range, b: Range): number {
+  return Number(a.start - b.start);
 }
 
 function pageOf(bytes: bigint): bigint {
@@ -88,7 +93,6 @@ class PageReader {
       value |= BigInt(byte & 0x7f) << BigInt(7 * index);
       if (byte >= 0x80) continue;
       if (byte === 0 && index > 0) throw refuse(`${field}: not in its shortest form`);
-      if (value >= U64_LIMIT) throw refuse(`${field}: over 64 bits`);
       return value;
     }
     throw refuse(`${field}: need at most ${MAX_LEB128_BYTES} bytes`);
@@ -131,7 +135,7 @@ function memoryRanges(accepted: readonly Range[], memorySize: bigint): TypedRang
     if (cut.start >= cut.end) continue;
     ranges = ranges.flatMap((range) => (range.type === UNACCEPTED ? without(range, cut) : [range]));
     ranges.push({ ...cut, type: ACCEPTED });
-    ranges.sort((a, b) => (a.start < b.start ? -1 : a.start > b.start ? 1 : 0));
+    ranges.sort(byPlace);
   }
   return ranges;
 }
