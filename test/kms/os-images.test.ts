@@ -101,7 +101,7 @@ describe("ACPI digests", () => {
 
   test("in a file that cannot be used stop the start", async () => {
     for (const [text, words] of [
-      ["{", "not JSON"],
+      ["{", "need a member name"],
       ["{}", "version"],
       [undefined, "cannot be read"],
     ] as const) {
