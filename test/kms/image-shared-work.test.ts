@@ -39,6 +39,22 @@ test("is done once for all who ask while it runs, and again for who asks later",
   expect(begun).toEqual(["a", "a"]);
 });
 
+test("that fails can rest for a while: who asks meanwhile is told how it failed, and others are served", async () => {
+  const [pool, { begun, work, end, fail }] = [shared({ restMs: 100 }), works()];
+  const asked = pool.run("a", work("a"));
+  fail("a");
+  await expect(asked).rejects.toThrow("a failed");
+  await expect(pool.run("a", work("a"))).rejects.toThrow("a failed");
+  const other = pool.run("b", work("b"));
+  end("b");
+  expect(await other).toBe("b done");
+  expect(begun).toEqual(["a", "b"]);
+  await new Promise((resolve) => setTimeout(resolve, 120));
+  const again = pool.run("a", work("a"));
+  end("a");
+  expect(await again).toBe("a done");
+});
+
 test("that fails fails for all who asked, and is not remembered", async () => {
   const [pool, { begun, work, end, fail }] = [shared(), works()];
   const asked = [pool.run("a", work("a")), pool.run("a", work("a"))];

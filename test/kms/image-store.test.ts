@@ -235,6 +235,15 @@ describe("a download is refused when the server", () => {
     await store({ timeoutMs: 10_000 }).open(osImageHash);
   });
 
+  test("is not asked again at once for what was no good", async () => {
+    server.answers[path] = archiveOf({ ...image, bzImage: noise(3) });
+    const images = store();
+    for (let call = 0; call < 3; call += 1)
+      await expect(images.open(osImageHash)).rejects.toMatchObject(refusal("malformed.os-image", /^bzImage mismatch/));
+    expect(server.asked).toEqual([path]);
+    expect(images.counts()).toEqual({ downloads: 1, failures: 1 });
+  });
+
   test("is not there at all", async () => {
     const images = store({ downloadUrl: "http://127.0.0.1:1/{OS_IMAGE_HASH}?token=secret" });
     const thrown: unknown = await images.open(osImageHash).catch((problem: unknown) => problem);

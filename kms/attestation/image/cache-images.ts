@@ -36,6 +36,8 @@ export const archiveLimits: ArchiveLimits = { archiveBytes: 2 * gib, totalBytes:
 /** A guest tries each KMS once and waits a minute: most of it goes to the image, so that a first boot need not be repeated. */
 const PATIENCE_MS = 45_000;
 const DOWNLOADS_AT_ONCE = 2;
+/** An archive that was no good may have been gigabytes: a guest that keeps asking does not have it fetched over and over. */
+const REST_MS = 10_000;
 /** Half of the calls that are worked on at once: others must not find all places taken by those who wait. */
 const MAX_WAITING = 64;
 /** A longer one would end at once. */
@@ -68,7 +70,7 @@ export function createImageStore(settings: ImageStoreSettings): ImageStore {
   const message = "the OS image is being downloaded, which goes on: try again later";
   const late = { code: "unavailable.os-image", message } as const;
   const patienceMs = settings.patienceMs ?? PATIENCE_MS;
-  const downloads = new SharedWork<void>({ running: DOWNLOADS_AT_ONCE, waiting: MAX_WAITING, patienceMs, late });
+  const downloads = new SharedWork<void>({ running: DOWNLOADS_AT_ONCE, waiting: MAX_WAITING, patienceMs, late, restMs: REST_MS });
   const counts = { downloads: 0, failures: 0 };
   const known = createKnownImages();
 

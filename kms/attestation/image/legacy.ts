@@ -29,6 +29,8 @@ export type LegacyCheck = (report: TdReport10 | TdReport15, config: VmConfig) =>
 const MEASURED_AT_ONCE = 2;
 const MAX_WAITING = 64;
 const PATIENCE_MS = 45_000;
+/** The program behind it may have taken a minute to fail. */
+const REST_MS = 10_000;
 
 export function createLegacyCheck({ images, measurements, acpi }: LegacyCheckSettings): LegacyCheck {
   const late = {
@@ -40,6 +42,7 @@ export function createLegacyCheck({ images, measurements, acpi }: LegacyCheckSet
     waiting: MAX_WAITING,
     patienceMs: PATIENCE_MS,
     late,
+    restMs: REST_MS,
   });
   return async (report, config) => {
     if (config.osImageHash.length === 0) throw new KmsError("unproven.os-image", "os_image_hash: need 32 bytes, have none");

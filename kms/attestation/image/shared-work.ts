@@ -10,12 +10,21 @@ export interface SharedWorkSettings {
   readonly patienceMs: number;
   /** What a caller is told whose patience ends. */
   readonly late: { readonly code: Code; readonly message: string };
+  /** How long work that failed is not tried again: who asks meanwhile is told how it failed. */
+  readonly restMs?: number;
+}
+
+interface Failure {
+  readonly until: number;
+  readonly thrown: unknown;
 }
 
 export class SharedWork<T> {
   readonly #settings: SharedWorkSettings;
   readonly #works = new Map<string, Promise<T>>();
   readonly #line: (() => void)[] = [];
+  /** The latest to fail is the last. */
+  readonly #failed = new Map<string, Failure>();
   #running = 0;
   #callers = 0;
 
@@ -25,6 +34,8 @@ export class SharedWork<T> {
 
   async run(key: string, work: () => Promise<T>): Promise<T> {
     const { waiting } = this.#settings;
+    const failed = this.#failed.get(key);
+    if (failed !== undefined && performance.now() < failed.until) throw failed.thrown;
     if (this.#callers >= waiting || (!this.#works.has(key) && this.#works.size >= waiting)) {
       throw new KmsError("unavailable.overloaded", `too many callers wait for an OS image: at most ${waiting}, try again later`);
     }
@@ -39,9 +50,18 @@ export class SharedWork<T> {
 
   #start(key: string, work: () => Promise<T>): Promise<T> {
     const started = this.#inTurn(work).finally(() => this.#works.delete(key));
-    started.catch(() => undefined); // all callers may have left
+    started.catch((thrown: unknown) => this.#rest(key, thrown)); // all callers may have left
     this.#works.set(key, started);
     return started;
+  }
+
+  #rest(key: string, thrown: unknown): void {
+    const { restMs, waiting } = this.#settings;
+    if (restMs === undefined) return;
+    this.#failed.delete(key);
+    this.#failed.set(key, { until: performance.now() + restMs, thrown });
+    const [oldest] = this.#failed.keys();
+    if (this.#failed.size > waiting && oldest !== undefined) this.#failed.delete(oldest);
   }
 
   async #inTurn(work: () => Promise<T>): Promise<T> {
