@@ -19,8 +19,8 @@ export function decodeMsgpackEvidence(bytes: Uint8Array): Evidence {
   });
   reader.end("envelope");
   if (top.version !== ENVELOPE_V1) throw refuse(`version: need ${ENVELOPE_V1}, have ${top.version ?? "none"}`);
-  const platform = need(top.platform, "platform");
-  const stack = need(top.stack, "stack");
+  const platform = required(top.platform, "platform");
+  const stack = required(top.stack, "stack");
   return { wire: "v1", platform: readPlatform(platform.kind, platform.data), stack: readStack(stack.kind, stack.data) };
 }
 
@@ -36,7 +36,7 @@ function readMembers<T extends object>(reader: MsgpackReader, field: string, rea
   return found;
 }
 
-function need<T>(value: T | undefined, field: string): T {
+function required<T>(value: T | undefined, field: string): T {
   if (value === undefined) throw refuse(`${field}: missing`);
   return value;
 }
@@ -50,7 +50,7 @@ function readKind(reader: MsgpackReader, field: string): { kind: string; data: M
     kind: () => reader.text(`${field}.kind`),
     data: () => reader.slice(`${field}.data`),
   });
-  return { kind: need(members.kind, `${field}.kind`), data: need(members.data, `${field}.data`) };
+  return { kind: required(members.kind, `${field}.kind`), data: required(members.data, `${field}.data`) };
 }
 
 function readPlatform(kind: string, reader: MsgpackReader): PlatformEvidence {
@@ -59,15 +59,15 @@ function readPlatform(kind: string, reader: MsgpackReader): PlatformEvidence {
       return { kind, ...readTdx(reader, false) };
     case "gcp-tdx": {
       const { tpmQuote, ...tdx } = readTdx(reader, true);
-      return { kind, ...tdx, tpmQuote: need(tpmQuote, "tpm_quote") };
+      return { kind, ...tdx, tpmQuote: required(tpmQuote, "tpm_quote") };
     }
     case "nitro-enclave": {
       const found = readMembers(reader, "platform", { nsm_quote: () => reader.bytes("nsm_quote") });
-      return { kind, nsmQuote: need(found.nsm_quote, "nsm_quote") };
+      return { kind, nsmQuote: required(found.nsm_quote, "nsm_quote") };
     }
     case "aws-nitro-tpm": {
       const found = readMembers(reader, "platform", { attestation_doc: () => reader.bytes("attestation_doc") });
-      return { kind, attestationDoc: need(found.attestation_doc, "attestation_doc") };
+      return { kind, attestationDoc: required(found.attestation_doc, "attestation_doc") };
     }
     case "sev-snp":
       return { kind, ...readSnp(reader) };
@@ -83,8 +83,8 @@ function readTdx(reader: MsgpackReader, withTpm: boolean): { quote: Uint8Array; 
     ...(withTpm ? { tpm_quote: () => readTpmQuote(reader) } : {}),
   });
   return {
-    quote: need(found.quote, "quote"),
-    eventLog: need(found.event_log, "event_log"),
+    quote: required(found.quote, "quote"),
+    eventLog: required(found.event_log, "event_log"),
     ...(found.tpm_quote === undefined ? {} : { tpmQuote: found.tpm_quote }),
   };
 }
@@ -96,9 +96,9 @@ function readSnp(reader: MsgpackReader): { report: Uint8Array; certChain: Uint8A
     mr_config: () => reader.text("mr_config"),
   });
   return {
-    report: need(found.report, "report"),
-    certChain: need(found.cert_chain, "cert_chain"),
-    mrConfig: need(found.mr_config, "mr_config"),
+    report: required(found.report, "report"),
+    certChain: required(found.cert_chain, "cert_chain"),
+    mrConfig: required(found.mr_config, "mr_config"),
   };
 }
 
@@ -111,15 +111,15 @@ function readStack(kind: string, reader: MsgpackReader): Stack {
     config: () => reader.text("config"),
     ...(isPod ? { report_data_payload: () => reader.text("report_data_payload") } : {}),
   });
-  const reportData = need(found.report_data, "report_data");
+  const reportData = required(found.report_data, "report_data");
   if (reportData.length !== REPORT_DATA_BYTES) {
     throw refuse(`report_data: need ${REPORT_DATA_BYTES} bytes, have ${reportData.length}`);
   }
   return {
     kind,
     reportData,
-    runtimeEvents: need(found.runtime_events, "runtime_events"),
-    config: need(found.config, "config"),
+    runtimeEvents: required(found.runtime_events, "runtime_events"),
+    config: required(found.config, "config"),
     ...(found.report_data_payload === undefined ? {} : { reportDataPayload: found.report_data_payload }),
   };
 }
@@ -135,11 +135,11 @@ function readTdxEvent(reader: MsgpackReader, field: string): TdxEvent {
     preimage: () => reader.text(`${field}.preimage`),
   });
   return {
-    imr: need(found.imr, `${field}.imr`),
-    eventType: need(found.event_type, `${field}.event_type`),
+    imr: required(found.imr, `${field}.imr`),
+    eventType: required(found.event_type, `${field}.event_type`),
     digest: found.digest ?? new Uint8Array(0),
-    event: need(found.event, `${field}.event`),
-    eventPayload: need(found.event_payload, `${field}.event_payload`),
+    event: required(found.event, `${field}.event`),
+    eventPayload: required(found.event_payload, `${field}.event_payload`),
     version: found.version ?? 1,
     ...(found.preimage === undefined ? {} : { preimage: found.preimage }),
   };
@@ -152,8 +152,8 @@ function readRuntimeEvent(reader: MsgpackReader, field: string): RuntimeEvent {
     version: () => readVersion(reader, field),
   });
   return {
-    event: need(found.event, `${field}.event`),
-    payload: need(found.payload, `${field}.payload`),
+    event: required(found.event, `${field}.event`),
+    payload: required(found.payload, `${field}.payload`),
     version: found.version ?? 1,
   };
 }
@@ -174,15 +174,15 @@ function readTpmQuote(reader: MsgpackReader): TpmQuote {
     event_log: () => reader.array("tpm_quote.event_log", MAX_EVENTS, (field) => readTpmEvent(reader, field)),
   });
   return {
-    message: need(found.message, "tpm_quote.message"),
-    signature: need(found.signature, "tpm_quote.signature"),
-    pcrValues: need(found.pcr_values, "tpm_quote.pcr_values"),
-    akCert: need(found.ak_cert, "tpm_quote.ak_cert"),
-    platform: need(
+    message: required(found.message, "tpm_quote.message"),
+    signature: required(found.signature, "tpm_quote.signature"),
+    pcrValues: required(found.pcr_values, "tpm_quote.pcr_values"),
+    akCert: required(found.ak_cert, "tpm_quote.ak_cert"),
+    platform: required(
       tpmPlatforms.find((known) => known === found.platform),
       "tpm_quote.platform",
     ),
-    eventLog: need(found.event_log, "tpm_quote.event_log"),
+    eventLog: required(found.event_log, "tpm_quote.event_log"),
   };
 }
 
@@ -193,9 +193,9 @@ function readPcrValue(reader: MsgpackReader, field: string): TpmQuote["pcrValues
     value: () => reader.bytes(`${field}.value`),
   });
   return {
-    index: need(found.index, `${field}.index`),
-    algorithm: need(found.algorithm, `${field}.algorithm`),
-    value: need(found.value, `${field}.value`),
+    index: required(found.index, `${field}.index`),
+    algorithm: required(found.algorithm, `${field}.algorithm`),
+    value: required(found.value, `${field}.value`),
   };
 }
 
@@ -204,5 +204,5 @@ function readTpmEvent(reader: MsgpackReader, field: string): TpmQuote["eventLog"
     pcr_index: () => reader.uint(`${field}.pcr_index`),
     digest: () => reader.bytes(`${field}.digest`),
   });
-  return { pcrIndex: need(found.pcr_index, `${field}.pcr_index`), digest: need(found.digest, `${field}.digest`) };
+  return { pcrIndex: required(found.pcr_index, `${field}.pcr_index`), digest: required(found.digest, `${field}.digest`) };
 }

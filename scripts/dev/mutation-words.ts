@@ -9,7 +9,8 @@ const wordTakers: ReadonlySet<string> = new Set([
   ...["smallInteger", "oid", "wholeBits", "time", "sized", "takeSized", "readFullName", "readEntries", "readExtensions"],
   ...["fromHex", "fromUtf8", "needLength", "exactOrEmpty", "octets", "parseJson", "decodeSigned", "parseDate", "refuseCritical"],
   ...["requireWindow", "requireSignedText", "requireEcdsaSha256", "parseCrl", "refine", "addIssue", "readNumber", "cutMembers"],
-  ...["pages", "number"],
+  ...["pages", "number", "required", "readMembers", "readKind", "uint", "bytes", "text", "array", "vec", "skip", "bool"],
+  ...["compact", "fixed", "parseJsonTree"],
 ]);
 
 const code = /^(malformed|unproven|denied|unavailable|fault)\./;
