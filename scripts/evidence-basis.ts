@@ -1,5 +1,5 @@
 /** What a verification on the command line rests on: collateral from a file or a server, a trust anchor, and one moment. */
-import { type Collateral, parseCollateral } from "../kms/attestation/tdx/collateral.ts";
+import type { Collateral } from "../kms/attestation/tdx/collateral.ts";
 import { createCollateralStore } from "../kms/attestation/tdx/collateral-store.ts";
 import { DEFAULT_PCCS_URL } from "../kms/attestation/tdx/pccs.ts";
 import type { Quote } from "../kms/attestation/tdx/quote.ts";
@@ -7,6 +7,7 @@ import { intelSgxRootCa, loadTrustAnchor, type TrustAnchor } from "../kms/attest
 import type { VerificationInputs } from "../kms/attestation/verifier.ts";
 import { KmsError } from "../kms/errors.ts";
 import { MAX_INPUT_BYTES } from "./evidence-input.ts";
+import { parseCollateralFile } from "./lib/collateral-file.ts";
 import { readInput, readInputText } from "./lib/input-file.ts";
 
 export interface BasisOptions {
@@ -27,7 +28,7 @@ export async function readBasis(options: BasisOptions): Promise<Basis> {
   const anchor = options.root === undefined ? intelSgxRootCa : loadTrustAnchor(await readInput(options.root, MAX_INPUT_BYTES));
   const store = createCollateralStore({ pccsUrl: options.pccs ?? DEFAULT_PCCS_URL, anchor, now: () => now });
   const collateralFor = async (quote: Quote, file: string | undefined): Promise<Collateral> =>
-    file === undefined ? store.collateralFor(quote) : parseCollateral(await readInputText(file, MAX_INPUT_BYTES));
+    file === undefined ? store.collateralFor(quote) : parseCollateralFile(await readInputText(file, MAX_INPUT_BYTES));
   return { anchor, now, inputsFor: async (quote, file) => ({ collateral: await collateralFor(quote, file), anchor, now }) };
 }
 

@@ -1,5 +1,6 @@
-/** What `evidence verify` reads: a quote, an envelope, a certificate or a JSON capture, in bytes, hex, PEM or JSON, told apart by content. */
+/** What `evidence verify` reads: a quote, an envelope, a certificate or a JSON capture, in bytes, hex, base64, PEM or JSON, told apart by content. */
 import { decodeEvidence, type Evidence, evidenceFromQuote } from "../kms/attestation/evidence.ts";
+import { cutMembers } from "../kms/attestation/tdx/json-text.ts";
 import { derFromPem } from "../kms/attestation/tdx/pem.ts";
 import { fromHex, fromUtf8, utf8 } from "../kms/bytes.ts";
 import { KmsError } from "../kms/errors.ts";
@@ -10,6 +11,8 @@ export const MAX_INPUT_BYTES = 64 * 1024 * 1024;
 
 /** No quote and no envelope begins with it. */
 const derSequence = 0x30;
+/** The header of a quote: what is shorter is a word and no evidence. */
+const minBase64Bytes = 48;
 
 /** A bare quote has no event log, so only the quote itself can be judged. */
 export type EvidenceInput =
@@ -30,9 +33,23 @@ export function readEvidenceInput(file: Uint8Array): EvidenceInput {
   if (text.startsWith("{") || text.startsWith("[")) return fromJson(text);
   const pem = /-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/.exec(text)?.[0];
   if (pem !== undefined) return fromCertificate(derFromPem(utf8(`${pem}\n`)));
-  const digits = text.replace(/^0x/i, "");
-  if (/^[0-9a-fA-F]+$/.test(digits)) return fromBytes(fromHex(digits, "evidence file", undefined, "malformed.file"));
-  throw refuse("neither bytes of a quote, envelope or certificate, nor hex, nor PEM, nor JSON");
+  const bytes = bytesOfText(text, "evidence file");
+  if (bytes !== undefined) return fromBytes(bytes);
+  throw refuse("neither bytes of a quote, envelope or certificate, nor hex, nor base64, nor PEM, nor JSON");
+}
+
+/** Hex, with or without 0x, or base64 of either alphabet; either may be broken into lines. What could be both is hex. */
+function bytesOfText(text: string, what: string): Uint8Array | undefined {
+  const compact = text.replace(/\s+/g, "");
+  const digits = compact.replace(/^0x/i, "");
+  if (/^[0-9a-fA-F]+$/.test(digits)) return fromHex(digits, what, undefined, "malformed.file");
+  const base64 = compact
+    .replaceAll("-", "+")
+    .replaceAll("_", "/")
+    .replace(/={1,2}$/, "");
+  const bytes = Buffer.from(base64, "base64");
+  const isExact = bytes.length >= minBase64Bytes && bytes.toString("base64").replace(/=+$/, "") === base64;
+  return isExact ? new Uint8Array(bytes) : undefined;
 }
 
 /** Text only if every byte is printable ASCII or white space: a quote never is. JSON may have more in its strings. */
@@ -59,14 +76,27 @@ function fromCertificate(der: Uint8Array): EvidenceInput {
 }
 
 function fromJson(text: string): EvidenceInput {
-  let value: unknown;
+  if (text.startsWith("{")) return fromCapture(membersOf(text, "evidence file"));
+  const value = jsonValue(text);
+  if (Array.isArray(value)) return fromBytes(byteArray(value));
+  throw refuse("need a JSON object or an array");
+}
+
+/** As they stand in the text, so that a log in place is read by the reader of logs, as one in a string is. */
+function membersOf(text: string, what: string): ReadonlyMap<string, string> {
   try {
-    value = JSON.parse(text);
+    return cutMembers(text, what);
+  } catch (cause) {
+    throw new KmsError("malformed.file", cause instanceof KmsError ? cause.message : `${what}: not JSON`, { cause });
+  }
+}
+
+function jsonValue(text: string): unknown {
+  try {
+    return JSON.parse(text);
   } catch (cause) {
     throw new KmsError("malformed.file", `evidence file: not JSON, ${text.length} characters`, { cause });
   }
-  if (Array.isArray(value)) return fromBytes(byteArray(value));
-  return fromCapture(new Map(Object.entries(value as object)));
 }
 
 function byteArray(values: readonly unknown[]): Uint8Array {
@@ -77,30 +107,52 @@ function byteArray(values: readonly unknown[]): Uint8Array {
 }
 
 /** A response of a guest agent, or a file that someone made of one. */
-function fromCapture(capture: ReadonlyMap<string, unknown>): EvidenceInput {
+function fromCapture(capture: ReadonlyMap<string, string>): EvidenceInput {
   const vmConfig = embeddedText(capture, "vm_config") ?? "";
-  const attestation = hexMember(capture, "attestation");
+  const attestation = bytesMember(capture, "attestation");
   if (attestation !== undefined) return { kind: "evidence", evidence: decodeEvidence(attestation), vmConfig };
-  const quote = hexMember(capture, "quote");
+  const quote = bytesMember(capture, "quote");
   if (quote === undefined) throw refuse("the JSON object has neither a quote nor an attestation member");
-  const eventLog = embeddedText(capture, "event_log");
+  const eventLog = eventLogOf(capture);
   if (eventLog === undefined) return { kind: "quote", quote };
   return { kind: "evidence", evidence: evidenceFromQuote(quote, eventLog), vmConfig };
 }
 
-function hexMember(capture: ReadonlyMap<string, unknown>, name: string): Uint8Array | undefined {
-  const value = capture.get(name);
-  if (value === undefined || value === null || value === "") return undefined;
+/** Guest agents have it beside the quote, or inside what they call tcb_info. */
+function eventLogOf(capture: ReadonlyMap<string, string>): string | undefined {
+  const beside = embeddedText(capture, "event_log");
+  const tcbInfo = beside === undefined ? embeddedText(capture, "tcb_info") : undefined;
+  return tcbInfo?.trim().startsWith("{") ? embeddedText(membersOf(tcbInfo, "tcb_info"), "event_log") : beside;
+}
+
+/** Events in a file of their own: the log itself, or a document that has it. */
+export function readEventLog(text: string): string {
+  const trimmed = text.trim();
+  if (!trimmed.startsWith("{")) return trimmed;
+  const eventLog = eventLogOf(membersOf(trimmed, "event log"));
+  if (eventLog === undefined) throw new KmsError("malformed.file", "event log: the JSON object has no event_log member");
+  return eventLog;
+}
+
+function bytesMember(capture: ReadonlyMap<string, string>, name: string): Uint8Array | undefined {
+  const value = memberValue(capture, name);
+  if (value === undefined) return undefined;
   if (Array.isArray(value)) return byteArray(value);
-  if (typeof value !== "string") throw refuse(`${name}: need hex`);
-  return fromHex(value.trim().replace(/^0x/i, ""), name, undefined, "malformed.file");
+  const bytes = typeof value === "string" ? bytesOfText(value, name) : undefined;
+  if (bytes === undefined) throw refuse(`${name}: need hex, base64 or an array of byte values`);
+  return bytes;
 }
 
 /** Captures hold JSON documents as text or in place. */
-function embeddedText(capture: ReadonlyMap<string, unknown>, name: string): string | undefined {
-  const value = capture.get(name);
-  if (value === undefined || value === null || value === "") return undefined;
-  return typeof value === "string" ? value : JSON.stringify(value);
+function embeddedText(capture: ReadonlyMap<string, string>, name: string): string | undefined {
+  const value = memberValue(capture, name);
+  return value === undefined || typeof value === "string" ? value : capture.get(name);
+}
+
+function memberValue(capture: ReadonlyMap<string, string>, name: string): unknown {
+  const text = capture.get(name);
+  const value = text === undefined ? undefined : jsonValue(text);
+  return value === null || value === "" ? undefined : value;
 }
 
 function refuse(message: string): KmsError {

@@ -3,7 +3,7 @@ import { appraiseBoot } from "../kms/attestation/appraise.ts";
 import { type BootInfo, bootInfoHex } from "../kms/attestation/boot-info.ts";
 import { decodeCcel, MAX_CCEL_BYTES } from "../kms/attestation/ccel.ts";
 import { findEvent } from "../kms/attestation/events.ts";
-import type { TdxEvent } from "../kms/attestation/evidence.ts";
+import { evidenceFromQuote, type TdxEvent } from "../kms/attestation/evidence.ts";
 import type { KeyProviderDemand } from "../kms/attestation/key-provider-info.ts";
 import { type MrConfigDocument, mrConfigStanding, parseMrConfigDocument } from "../kms/attestation/mr-config.ts";
 import { checkBootRegisters, checkFirmwareLog } from "../kms/attestation/register-replay.ts";
@@ -22,13 +22,15 @@ import { toHex } from "../kms/bytes.ts";
 import { KmsError } from "../kms/errors.ts";
 import { type BasisOptions, readBasis } from "./evidence-basis.ts";
 import { type BootModeOptions, judgeBootMode, readDemand } from "./evidence-boot-mode.ts";
-import { type EvidenceInput, MAX_INPUT_BYTES, readEvidenceInput } from "./evidence-input.ts";
+import { type EvidenceInput, MAX_INPUT_BYTES, readEventLog, readEvidenceInput } from "./evidence-input.ts";
 import { type EvidenceReport, enclaveReport, type LogReport, leafReport, tdReport } from "./evidence-report.ts";
 import { readInput, readInputText } from "./lib/input-file.ts";
 
 export interface EvidenceVerifyOptions extends BasisOptions, BootModeOptions {
   readonly collateral?: string;
   readonly vmConfig?: string;
+  /** Of a quote that comes without one. */
+  readonly eventLog?: string;
   /** The firmware's own log of the boot. */
   readonly ccel?: string;
   /** The document that version 3 of mr_config_id hashes. */
@@ -54,7 +56,8 @@ export async function verifyEvidenceFile(file: string, options: EvidenceVerifyOp
 
 export async function verifyEvidence(file: string, options: EvidenceVerifyOptions): Promise<VerifiedFile> {
   const basis = await readBasis(options);
-  const input = readEvidenceInput(await readInput(file, MAX_INPUT_BYTES));
+  const read = readEvidenceInput(await readInput(file, MAX_INPUT_BYTES));
+  const input = options.eventLog === undefined ? read : withLog(read, await readInputText(options.eventLog, MAX_INPUT_BYTES));
   const demands: Demands = {
     vmConfig: options.vmConfig === undefined ? undefined : await readInputText(options.vmConfig, MAX_INPUT_BYTES),
     firmwareLog: options.ccel === undefined ? undefined : decodeCcel(await readInput(options.ccel, MAX_CCEL_BYTES)),
@@ -64,6 +67,11 @@ export async function verifyEvidence(file: string, options: EvidenceVerifyOption
   };
   const quote = parseQuote(quoteBytes(input));
   return reportOn(input, quote, await basis.inputsFor(quote, options.collateral), demands);
+}
+
+function withLog(input: EvidenceInput, text: string): EvidenceInput {
+  if (input.kind === "evidence") throw new KmsError("malformed.usage", "--event-log: the evidence has a log of its own");
+  return { kind: "evidence", evidence: evidenceFromQuote(input.quote, readEventLog(text)), vmConfig: "" };
 }
 
 function reportOn(input: EvidenceInput, quote: Quote, inputs: VerificationInputs, demands: Demands): VerifiedFile {

@@ -10,8 +10,9 @@ import { runProgram, type Work, withHints } from "./lib/program.ts";
 
 const DESCRIPTION = `Verify TEE evidence by the code that serves GetAppKey.
 
-FILE is a raw quote (bytes, hex with or without 0x, or a JSON array of byte values), an attestation envelope (V0 or V1),
-a certificate that carries one (DER, or PEM, such as \`openssl s_client -showcerts\` prints), or a JSON capture with a hex \`quote\` or \`attestation\` member. A quote without an event log proves no boot: bootInfo is null.
+FILE is a raw quote (bytes, hex with or without 0x, base64, or a JSON array of byte values), an attestation envelope (V0 or V1),
+a certificate that carries one (DER, or PEM, such as \`openssl s_client -showcerts\` prints), or a JSON capture with a \`quote\` or \`attestation\` member in one of these forms.
+A quote without an event log proves no boot: bootInfo is null.
 The report data has to be that of a certificate's key; otherwise it is printed, not judged: compare it with the value you expect.
 Registers that the event log, or the firmware's own with --ccel, does not account for are a refusal.`;
 
@@ -51,6 +52,10 @@ function createProgram(chosen: (work: Work) => void): Command {
     .option("--root <file>", "trust anchor, DER or PEM, in place of Intel's root")
     .option("--at <time>", "verify at this time, e.g. 2026-06-15T00:00:00Z; default now")
     .option("--vm-config <file>", "VM configuration as JSON, in place of the one inside the evidence")
+    .option(
+      "--event-log <file>",
+      "the guest's event log as JSON, or a document with an event_log member, for a quote that comes without one",
+    )
     .option("--ccel <file>", "the firmware's event log, the guest's ACPI table CCEL: RTMR0 to 2 have to follow from it")
     .option("--mr-config <file>", "the document that mr_config_id hashes, if it is of version 3")
     .addOption(new Option("--key-provider <mode>", "what has to have sealed the disk").choices(["none", "local", "kms", "tpm"]))

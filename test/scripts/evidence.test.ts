@@ -109,6 +109,14 @@ describe("the same evidence in each form", () => {
     ["quote hex", `${quote.toString("hex")}\n`, false],
     ["quote hex with 0x", `0x${quote.toString("hex")}`, false],
     ["quote as an array of bytes", JSON.stringify([...quote]), false],
+    ["quote hex in capitals", quote.toString("hex").toUpperCase(), false],
+    ["quote hex in lines", quote.toString("hex").replace(/.{60}/g, "$&\r\n"), false],
+    ["quote in base64", quote.toString("base64"), false],
+    ["quote in base64 lines", quote.toString("base64").replace(/.{76}/g, "$&\n"), false],
+    ["quote in base64 for URLs", quote.toString("base64url"), false],
+    ["a quote that is padded with zeros", Buffer.concat([quote, Buffer.alloc(3000)]), false],
+    ["a capture of a quote in base64", JSON.stringify({ quote: quote.toString("base64") }), false],
+    ["a capture of a quote as an array", JSON.stringify({ quote: [...quote] }), false],
     ["a capture of a quote alone", JSON.stringify({ quote: `0x${quote.toString("hex")}` }), false],
     ["a capture with its event log", JSON.stringify(capture), true],
     [
@@ -116,7 +124,19 @@ describe("the same evidence in each form", () => {
       JSON.stringify({ ...capture, event_log: JSON.parse(capture["event_log"] ?? "") }),
       true,
     ],
+    [
+      "a capture with its event log in its TCB info",
+      JSON.stringify({ ...capture, event_log: undefined, tcb_info: { event_log: JSON.parse(capture["event_log"] ?? "") } }),
+      true,
+    ],
+    [
+      "a capture with its TCB info as text",
+      JSON.stringify({ ...capture, event_log: null, tcb_info: JSON.stringify({ event_log: capture["event_log"] }) }),
+      true,
+    ],
+    ["a capture with other TCB info", JSON.stringify({ quote: quote.toString("hex"), tcb_info: { id: "TDX" } }), false],
     ["a V0 envelope", v0, true],
+    ["a V0 envelope in base64", v0.toString("base64"), true],
     ["a V0 envelope in hex", v0.toString("hex"), true],
     ["a V1 envelope", v1, true],
     ["a capture of a V1 envelope", JSON.stringify({ attestation: Buffer.from(v1).toString("hex") }), true],
@@ -129,10 +149,82 @@ describe("the same evidence in each form", () => {
     );
   });
 
+  test.each<[string, (log: string) => string]>([
+    ["itself", (log) => log],
+    ["in a document", (log) => JSON.stringify({ mrtd: "00", event_log: JSON.parse(log) })],
+    ["as text in a document", (log) => ` ${JSON.stringify({ event_log: log })}`],
+    ["in a document of a document", (log) => JSON.stringify({ tcb_info: JSON.stringify({ event_log: JSON.parse(log) }) })],
+  ])("a quote and its log in a file of its own, %s", async (_form, write) => {
+    const eventLog = scratchFile("log.json", write(capture["event_log"] ?? ""));
+    const report = await verifyEvidenceFile(scratchFile("alone.hex", quote.toString("hex")), { ...lite, eventLog });
+    expect(report.bootInfo?.appId).toBe("86b0e55f2fa8e4fb69d890f14f54d5612707646e");
+  });
+
+  test("a quote and the log of another boot is refused, and so is a second log", async () => {
+    const eventLog = at("mpc-2026-08-tcb_info.json");
+    expect((await outcome(verifyEvidenceFile(scratchFile("alone.bin", quote), { ...lite, eventLog }))).family).toBe("unproven");
+    const twice = outcome(verifyEvidenceFile(at("dstack-tdx-lite-getquote.json"), { ...lite, eventLog }));
+    expect((await twice).code).toBe("malformed.usage");
+    const none = outcome(verifyEvidenceFile(scratchFile("alone.bin", quote), { ...lite, eventLog: at("expected.json") }));
+    expect((await none).code).toBe("malformed.file");
+  });
+
+  test("the capture whose log is in another file", async () => {
+    const files = { collateral: at("collateral-b0c06f-2026-08.json"), eventLog: at("mpc-2026-08-tcb_info.json") };
+    const report = await verifyEvidenceFile(at("mpc-2026-08-quote.json"), { ...files, at: "2026-08-20T00:00:00Z" });
+    expect(report.bootInfo?.composeHash).toBe("2911e1f733466216dedb862d6d669e11256ee7a34ce4dbc66c4b807ba7a9c895");
+  });
+
   test("--vm-config takes the place of the configuration inside", async () => {
     const vmConfig = scratchFile("vm-config.json", JSON.stringify({ os_image_hash: "cd".repeat(32) }));
     const report = await verifyEvidenceFile(at("dstack-tdx-lite-attestation.json"), { ...lite, vmConfig });
     expect(report.bootInfo?.osImageHash).toBe("cd".repeat(32));
+  });
+});
+
+describe("the same collateral in each spelling", () => {
+  const document = JSON.parse(readFileSync(lite.collateral, "utf8")) as Record<string, string>;
+  const withMembers = (change: (name: string, value: string) => [string, unknown]) =>
+    Object.fromEntries(Object.entries(document).map(([name, value]) => change(name, value)));
+  const isHex = (value: string) => /^[0-9a-f]+$/.test(value);
+  const camel = withMembers((name, value) => [name.replace(/_(.)/g, (_, letter) => letter.toUpperCase()), value]);
+  const { pck_crl_issuer_chain: _unused, ...required } = document;
+  const chain = () => JSON.parse(readFileSync(at("collateral-b0c06f-2026-08-with-chain.json"), "utf8"));
+  const quote = at("dstack-tdx-lite-getquote.json");
+
+  test.each<[string, unknown]>([
+    ["camel case", camel],
+    ["no optional member", required],
+    ["optional members that are null", { ...required, pck_crl_issuer_chain: null, pck_certificate_chain: null }],
+    ["hex in capitals", withMembers((name, value) => [name, isHex(value) ? value.toUpperCase() : value])],
+    ["hex with 0x", withMembers((name, value) => [name, isHex(value) ? `0x${value}` : value])],
+    ["arrays of bytes", withMembers((name, value) => [name, isHex(value) ? [...Buffer.from(value, "hex")] : value])],
+    ["members that nobody reads", { ...document, version: 3, tee_type: 129, extra: { deep: [1.5] } }],
+    ["an answer of a service", { quote_collateral: document }],
+    ["a file of several things", { collateral: camel, quote: "00" }],
+  ])("%s", async (_name, value) => {
+    const collateral = scratchFile("spelled.json", JSON.stringify(value, undefined, 1));
+    expect((await verifyEvidenceFile(quote, { ...lite, collateral })).tcbStatus).toBe("UpToDate");
+  });
+
+  test("with the chain of the machine in camel case, which comes before that of the quote", async () => {
+    const { pck_certificate_chain: pckCertificateChain } = chain();
+    const collateral = scratchFile("chain.json", JSON.stringify({ ...camel, pckCertificateChain }));
+    expect((await outcome(verifyEvidenceFile(quote, { ...lite, collateral }))).family).toBe("unproven");
+  });
+
+  test.each<[string, string]>([
+    ["a member twice", JSON.stringify(document).replace("{", '{"pck_crl":"00",')],
+    ["a member in two spellings", JSON.stringify({ ...document, pckCrl: document["pck_crl"] })],
+    ["an array with a number over 255", JSON.stringify({ ...document, pck_crl: [48, 256] })],
+    ["a signed text that was parsed", JSON.stringify({ ...document, tcb_info: JSON.parse(document["tcb_info"] ?? "") })],
+    ["no list", JSON.stringify({ ...document, root_ca_crl: undefined })],
+    ["an array", JSON.stringify([document])],
+    ["nothing", "null"],
+    ["five megabytes", " ".repeat(5 * 1024 * 1024)],
+  ])("is refused with %s", async (_name, text) => {
+    const collateral = scratchFile("refused.json", text);
+    expect((await outcome(verifyEvidenceFile(quote, { ...lite, collateral }))).code).toBe("malformed.collateral");
   });
 });
 
@@ -143,6 +235,11 @@ describe("a file is refused:", () => {
     ["words", "no evidence", "malformed.file"],
     ["half a byte of hex", "0x040", "malformed.file"],
     ["broken JSON", '{"quote":', "malformed.file"],
+    ["a quote twice", '{"quote":"04","quote":"05"}', "malformed.file"],
+    ["nested without end", '{"quote":'.repeat(100_000), "malformed.file"],
+    ["base64 that is cut off", Buffer.alloc(60).toString("base64").slice(0, -3), "malformed.file"],
+    ["base64 of a word", Buffer.from("no evidence").toString("base64"), "malformed.file"],
+    ["TCB info that is broken", '{"quote":"04","tcb_info":"{"}', "malformed.file"],
     ["an object without evidence", "{}", "malformed.file"],
     ["a quote that is a number", '{"quote":4}', "malformed.file"],
     ["a quote that is no hex", '{"quote":"xyz"}', "malformed.file"],
