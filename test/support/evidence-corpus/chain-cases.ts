@@ -291,6 +291,14 @@ const extensions: readonly Draft[] = [
     ["a PCE id of one byte is refused", malformed, sgx({ pceId: [sgxEntry("3", octets(1))] }), lengths],
     ["an FMSPC of five bytes is refused", malformed, sgx({ fmspc: [sgxEntry("4", octets(5))] })],
     ["an FMSPC of seven bytes is refused", malformed, sgx({ fmspc: [sgxEntry("4", octets(7))] })],
+    ["an SGX type of 3 is refused", malformed, sgx({ sgxType: [sgxEntry("5", der.enumerated(3))] }), "Intel defines 0, 1 and 2"],
+    ["an SGX type of no bytes is refused", malformed, sgx({ sgxType: [sgxEntry("5", der.tlv(0x0a))] })],
+    [
+      "an SGX type of two bytes is refused",
+      malformed,
+      sgx({ sgxType: [sgxEntry("5", der.tlv(0x0a, Uint8Array.of(0, 1)))] }),
+      lengths,
+    ],
     ["a second FMSPC behind the first is refused", malformed, sgx({ rest: [sgxEntry("4", octets(6))] }), twice],
     [
       "a second CPU SVN behind the first is refused",

@@ -49,6 +49,24 @@ function faults(step: Check, title: string, name: ListName): Draft[] {
       { entries: [pki.entry(99, pki.extension("1.2.3.4", der.integer(1), true))] },
     ],
     ["with an entry of a negative serial", { entries: [der.sequence(der.tlv(2, Uint8Array.of(0x80)), der.time(second(0)))] }],
+    [
+      "with an entry of another issuer, though not critically",
+      { entries: [pki.entry(99, pki.extension("2.5.29.29", der.sequence()))] },
+    ],
+    [
+      "with an entry of another issuer behind one with a reason",
+      { entries: [pki.entry(98, reason), pki.entry(99, pki.extension("2.5.29.29", der.sequence(), true))] },
+    ],
+    [
+      "with an unknown critical entry extension behind two good entries",
+      { entries: [pki.entry(97, reason), pki.entry(98, reason), pki.entry(99, pki.extension("1.2.3.4", der.integer(1), true))] },
+    ],
+    ["with bytes behind its number", { extensions: [pki.extension("2.5.29.20", new Uint8Array([...der.integer(1), 0]))] }],
+    [
+      "with bytes behind its distribution point",
+      extended(pki.extension("2.5.29.28", new Uint8Array([...der.sequence(fullName), 0]))),
+    ],
+    ["with an unknown field in its distribution point", extended(point(fullName, der.implicit(7, truth)))],
     ["with an entry without date", { entries: [der.sequence(der.integer(99))] }],
   ];
   const good: readonly (readonly [string, Plan])[] = [
@@ -57,6 +75,11 @@ function faults(step: Check, title: string, name: ListName): Draft[] {
     ["with an unknown extension that is not critical", extended(pki.extension("1.2.3.4", der.integer(1)))],
     ["with a number of 20 bytes", { extensions: [pki.extension("2.5.29.20", der.tlv(2, new Uint8Array(20).fill(1)))] }],
     ["without number", { extensions: [pki.extension("2.5.29.35", der.sequence())] }],
+    ["with a critical reason in an entry", { entries: [pki.entry(99, pki.extension("2.5.29.21", der.enumerated(1), true))] }],
+    [
+      "with a critical invalidity date in an entry",
+      { entries: [pki.entry(99, pki.extension("2.5.29.24", der.time(second(0)), true))] },
+    ],
     ["with entries of others", { entries: [pki.entry(98, reason), pki.entry(99)] }],
     ["with a distribution point of its full name", extended(point(fullName))],
   ];
