@@ -167,6 +167,15 @@ describe("the arguments for the program", () => {
     expect(list[list.indexOf("-bios") + 1]).toBe("/a,b/o,vmf.fd");
   });
 
+  test.each([
+    ["ovmf.fd", "."],
+    ["/ovmf.fd", "/"],
+    ["images/ovmf.fd", "images"],
+  ])("share the folder of %s, which is %s", (firmware, folder) => {
+    const list = acpiArguments(machine(), { ...paths, firmware });
+    expect(list[list.indexOf("-virtfs") + 1]).toMatch(new RegExp(`^local,path=${folder === "." ? "\\." : folder},`));
+  });
+
   test.each<[string, object, RegExp]>([
     ["a software TPM", { swtpm: true }, /swtpm/],
     ["no processor", { cpu_count: 0 }, /cpu_count: need at least 1/],

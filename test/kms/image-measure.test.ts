@@ -49,6 +49,11 @@ test("an image has the registers that its lite document leads to", async () => {
   }
 });
 
+test("an image that names no variant of the firmware has the one that is known in its lite document", () => {
+  expect(liteDocumentOf({ ...files, ovmfVariant: undefined })).toEqual(liteDocumentOf(files));
+  expect(liteDocumentOf(files).ovmf).toBe("pre202505");
+});
+
 test("the real lite document is written as its builder wrote it", () => {
   const config = parseVmConfig(realJson("dstack-tdx-lite-getquote.json")["vm_config"] ?? "");
   const bytes = config.tdxMeasurement?.measurement ?? new Uint8Array(0);

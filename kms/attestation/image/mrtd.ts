@@ -7,6 +7,14 @@ import type { Tdvf, TdvfSection } from "./tdvf.ts";
 /** Single pass: each page is added and measured. Two passes: all pages of a section are added before the first is measured. */
 export type PageOrder = "single-pass" | "two-pass";
 
+const passes: Readonly<Record<PageOrder, readonly { readonly add: boolean; readonly extend: boolean }[]>> = {
+  "single-pass": [{ add: true, extend: true }],
+  "two-pass": [
+    { add: true, extend: false },
+    { add: false, extend: true },
+  ],
+};
+
 const PAGE = Number(PAGE_BYTES);
 const BLOCK = 128;
 const CHUNK = 256;
@@ -16,12 +24,7 @@ export function mrtdOf({ firmware, sections }: Tdvf, order: PageOrder): Uint8Arr
   const pages = new PageHash(firmware);
   // memory that only comes later may be large, and leaves no trace
   for (const section of sections.filter(({ augmented, extended }) => extended || !augmented)) {
-    if (order === "two-pass") {
-      pages.each(section, true, false);
-      pages.each(section, false, true);
-    } else {
-      pages.each(section, true, true);
-    }
+    for (const { add, extend } of passes[order]) pages.each(section, add, extend);
   }
   return pages.digest();
 }
