@@ -267,6 +267,25 @@ describe("the policy", () => {
   });
 });
 
+test("a hostile app, whose guest says it is another machine each time, does not keep the guests of others waiting in line", async () => {
+  const images = createImageStore({ cacheDir: dir, downloadUrl: `${server.url}/{OS_IMAGE_HASH}`, timeoutMs: 10_000 });
+  const gate = Promise.withResolvers<void>();
+  const slow: AcpiSource = { digestsOf: (machine, paths) => gate.promise.then(() => known.digestsOf(machine, paths)) };
+  const legacy = createOsImageCheck(createLegacyCheck({ images, measurements: createMeasurementStore(dir), acpi: slow }));
+  const of = (app: number, boot: AppraisedBoot) =>
+    ({ ...boot, info: { ...boot.info, appId: new Uint8Array(20).fill(app) } }) as AppraisedBoot;
+  const hostile = Array.from({ length: 12 }, (_, at) =>
+    refusal(legacy(of(1, guest(configOf(image, { cpu_count: 100 + at }), registers))) ?? Promise.resolve()),
+  );
+  const honest = legacy(of(2, guest(config, registers)));
+  const turnedAway = await Promise.race(hostile);
+  expect(turnedAway.code).toBe("unavailable.overloaded");
+  gate.resolve();
+  await honest;
+  const codes = (await Promise.all(hostile)).map(({ code }) => code);
+  expect(codes.filter((code) => code === "unavailable.overloaded")).toHaveLength(4);
+});
+
 test("a kept measurement is what was computed, and nothing of the caller's", async () => {
   await check()(guest(config, registers));
   const kept: unknown = JSON.parse(readFileSync(join(dir, "measurements", `${measurementKey(config)}.json`), "utf8"));

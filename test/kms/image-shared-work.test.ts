@@ -39,6 +39,23 @@ test("is done once for all who ask while it runs, and again for who asks later",
   expect(begun).toEqual(["a", "a"]);
 });
 
+test("of one owner does not fill the line, as long as it is not done", async () => {
+  const [pool, { begun, work, end, fail }] = [shared({ running: 1, ofOneOwner: 2 }), works()];
+  const first = ["a", "b"].map((key) => pool.run(key, work(key), "one"));
+  expect((await refusal(pool.run("c", work("c"), "one"))).code).toBe("unavailable.overloaded");
+  const others = [pool.run("a", work("a"), "one"), pool.run("d", work("d"), "two")];
+  fail("a");
+  await expect(first[0]).rejects.toThrow("a failed");
+  await expect(others[0]).rejects.toThrow("a failed");
+  const next = pool.run("c", work("c"), "one");
+  for (const key of ["b", "d", "c"]) {
+    await soon();
+    end(key);
+  }
+  expect(await Promise.all([first[1], others[1], next])).toEqual(["b done", "d done", "c done"]);
+  expect(begun).toEqual(["a", "b", "d", "c"]);
+});
+
 test("that fails can rest for a while: who asks meanwhile is told how it failed, and others are served", async () => {
   const [pool, { begun, work, end, fail }] = [shared({ restMs: 100 }), works()];
   const asked = pool.run("a", work("a"));

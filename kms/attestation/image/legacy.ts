@@ -23,11 +23,14 @@ export interface LegacyCheckSettings {
   readonly acpi: AcpiSource;
 }
 
-export type LegacyCheck = (report: TdReport10 | TdReport15, config: VmConfig) => Promise<void>;
+/** `app` is in whose name the work is done. */
+export type LegacyCheck = (report: TdReport10 | TdReport15, config: VmConfig, app: string) => Promise<void>;
 
 /** Hashing is all they do, so more at once would only make each slower. */
 const MEASURED_AT_ONCE = 2;
 const MAX_WAITING = 64;
+/** Kinds of machine that an app has at once. A guest says what machine it is, so a hostile one can say a new one each time. */
+const MAX_OF_ONE_APP = 8;
 const PATIENCE_MS = 45_000;
 /** The program behind it may have taken a minute to fail. */
 const REST_MS = 10_000;
@@ -40,11 +43,12 @@ export function createLegacyCheck({ images, measurements, acpi }: LegacyCheckSet
   const works = new SharedWork<LaunchRegisters>({
     running: MEASURED_AT_ONCE,
     waiting: MAX_WAITING,
+    ofOneOwner: MAX_OF_ONE_APP,
     patienceMs: PATIENCE_MS,
     late,
     restMs: REST_MS,
   });
-  return async (report, config) => {
+  return async (report, config, app) => {
     if (config.osImageHash.length === 0) throw new KmsError("unproven.os-image", "os_image_hash: need 32 bytes, have none");
     const image = await images.open(config.osImageHash);
     const key = measurementKey(config);
@@ -53,7 +57,7 @@ export function createLegacyCheck({ images, measurements, acpi }: LegacyCheckSet
       await image.prove();
       return requireRegisters(known, report);
     }
-    const computed = await works.run(key, async () => measureImage(await image.files(), config, acpi));
+    const computed = await works.run(key, async () => measureImage(await image.files(), config, acpi), app);
     requireRegisters(computed, report);
     await measurements.store(key, computed);
   };

@@ -1,4 +1,5 @@
 /** The OS image check: the quoted launch registers must be those of the image whose hash the policy allowed. */
+import { toHex } from "../../bytes.ts";
 import { KmsError } from "../../errors.ts";
 import type { AppraisedBoot } from "../appraise.ts";
 import type { LegacyCheck } from "./legacy.ts";
@@ -17,7 +18,9 @@ export function createOsImageCheck(checkLegacy: LegacyCheck): OsImageCheck {
       throw new KmsError("unproven.platform-unsupported", `OS images of ${info.teeVariant} cannot be verified by this release`);
     }
     const report = evidence.quote.quote.body;
-    if (vmConfig.tdxAttestationVariant === "legacy") return checkLegacy(report, vmConfig).then(() => void passed.add(boot));
+    if (vmConfig.tdxAttestationVariant === "legacy") {
+      return checkLegacy(report, vmConfig, toHex(info.appId)).then(() => void passed.add(boot));
+    }
     checkLiteImage(report, evidence.evidence.platform.eventLog, vmConfig);
     passed.add(boot);
   };

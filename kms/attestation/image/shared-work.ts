@@ -6,6 +6,8 @@ export interface SharedWorkSettings {
   readonly running: number;
   /** Callers that wait, and works that are running or in line. */
   readonly waiting: number;
+  /** Works of one owner among them: nobody fills the line alone. */
+  readonly ofOneOwner?: number;
   /** How long a caller waits. */
   readonly patienceMs: number;
   /** What a caller is told whose patience ends. */
@@ -23,6 +25,7 @@ export class SharedWork<T> {
   readonly #settings: SharedWorkSettings;
   readonly #works = new Map<string, Promise<T>>();
   readonly #line: (() => void)[] = [];
+  readonly #owned = new Map<string, number>();
   /** The latest to fail is the last. */
   readonly #failed = new Map<string, Failure>();
   #running = 0;
@@ -32,14 +35,15 @@ export class SharedWork<T> {
     this.#settings = settings;
   }
 
-  async run(key: string, work: () => Promise<T>): Promise<T> {
+  /** The owner is who asks first; without one, work counts against all only. */
+  async run(key: string, work: () => Promise<T>, owner?: string): Promise<T> {
     const { waiting } = this.#settings;
     const failed = this.#failed.get(key);
     if (failed !== undefined && performance.now() < failed.until) throw failed.thrown;
     if (this.#callers >= waiting || (!this.#works.has(key) && this.#works.size >= waiting)) {
       throw new KmsError("unavailable.overloaded", `too many callers wait for an OS image: at most ${waiting}, try again later`);
     }
-    const shared = this.#works.get(key) ?? this.#start(key, work);
+    const shared = this.#works.get(key) ?? this.#start(key, work, owner);
     this.#callers += 1;
     try {
       return await this.#patiently(shared);
@@ -48,11 +52,32 @@ export class SharedWork<T> {
     }
   }
 
-  #start(key: string, work: () => Promise<T>): Promise<T> {
-    const started = this.#inTurn(work).finally(() => this.#works.delete(key));
+  #start(key: string, work: () => Promise<T>, owner: string | undefined): Promise<T> {
+    const giveBack = owner === undefined ? () => undefined : this.#own(owner);
+    const started = this.#inTurn(work).finally(() => {
+      this.#works.delete(key);
+      giveBack();
+    });
     started.catch((thrown: unknown) => this.#rest(key, thrown)); // all callers may have left
     this.#works.set(key, started);
     return started;
+  }
+
+  #own(owner: string): () => void {
+    const { ofOneOwner = Number.POSITIVE_INFINITY } = this.#settings;
+    const before = this.#owned.get(owner) ?? 0;
+    if (before >= ofOneOwner) {
+      throw new KmsError(
+        "unavailable.overloaded",
+        `too much is asked for one app: at most ${ofOneOwner} at once, try again later`,
+      );
+    }
+    this.#owned.set(owner, before + 1);
+    return () => {
+      const left = (this.#owned.get(owner) ?? 1) - 1;
+      if (left === 0) this.#owned.delete(owner);
+      else this.#owned.set(owner, left);
+    };
   }
 
   #rest(key: string, thrown: unknown): void {
