@@ -79,14 +79,12 @@ describe("credentials", () => {
     expect(verdict.allowed ? verdict.as : verdict.reason).toBe(expected);
   });
 
-  test.each([" ", "=", "A", "Basic "])("sixteen kilobytes of %j are refused at once", async (piece) => {
-    const started = performance.now();
+  test.each([" ", "=", "A", "Basic "])("a megabyte of %j is refused in time that grows as it does", async (piece) => {
     for (const scheme of ["Basic ", "Bearer ", ""]) {
-      const authorization = `${scheme}${piece.repeat(16_384 / piece.length)}!`;
+      const authorization = `${scheme}${piece.repeat(Math.floor(1_048_576 / piece.length))}!`;
       const { allowed } = await authorizeAdmin(kinds["token"] ?? fail(), { adminToken: undefined, authorization, from: "" });
-      expect(allowed).toBe(false);
+      expect(allowed).toBe(false); // with its square it would be half an hour
     }
-    expect(performance.now() - started).toBeLessThan(50);
   });
 
   test("a token is known without bcrypt", async () => {

@@ -213,18 +213,18 @@ describe("requests", () => {
   });
 
   test("to one that hangs hold a caller up for a moment only while what is kept is good, and nobody after that", async () => {
-    const { pccs, store, pass } = await world({ timeoutMs: 3_000, patienceMs: 300 });
+    const { pccs, store, pass } = await world({ timeoutMs: 4_000, patienceMs: 1_000 });
     const kept = await store.collateralFor(quote);
     for (const route of Object.values(routes)) pccs.spoil(route, hang);
     pass(hour);
     const first = performance.now();
     expect(await store.collateralFor(quote)).toBe(kept);
-    expect(performance.now() - first).toBeLessThan(2_500);
+    expect(performance.now() - first).toBeLessThan(3_900);
     await store.refresh();
     pass(61_000);
     const second = performance.now();
     expect(await store.collateralFor(quote)).toBe(kept);
-    expect(performance.now() - second).toBeLessThan(250);
+    expect(performance.now() - second).toBeLessThan(1_000);
   });
 
   test("are due in the background before an end that is near", async () => {

@@ -9,7 +9,7 @@ import { silentLog } from "../support/silent-log.ts";
 import { testAuthority } from "../support/test-certificates.ts";
 
 const STRANGERS = 1_000;
-const cutMs = 1_500;
+const cutMs = 4_000;
 const limits = { handshakeMs: cutMs, headersMs: cutMs, checkMs: 100 };
 
 let listener: Listener;
@@ -55,7 +55,7 @@ test.each([
   for (let count = 0; count < 5; count += 1) {
     const started = performance.now();
     expect(await ask(url, "/health", { tls: { rejectUnauthorized: false, agent: false } })).toMatchObject({ status: 200 });
-    expect(performance.now() - started).toBeLessThan(1_000);
+    expect(performance.now() - started).toBeLessThan(cutMs - 1_000); // not until they are cut
   }
   await ended;
 });
