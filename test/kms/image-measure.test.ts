@@ -7,7 +7,7 @@ import { createAcpiProgram } from "../../kms/attestation/image/acpi-program.ts";
 import { loadImage } from "../../kms/attestation/image/cache-load.ts";
 import type { ImageFiles } from "../../kms/attestation/image/image-files.ts";
 import { encodeLiteDocument, expectedLiteRegisters, parseLiteDocument } from "../../kms/attestation/image/lite.ts";
-import { commandLineDigest, liteDocumentOf, measureImage } from "../../kms/attestation/image/measure.ts";
+import { commandLineDigest, liteDocumentOf, measureImage, measureWith } from "../../kms/attestation/image/measure.ts";
 import {
   type LaunchRegisters,
   registerOf,
@@ -114,6 +114,33 @@ describe("one change changes its registers and no others:", () => {
     expect(inHex(await measureImage(files, configOf(), changed))).toEqual({
       ...before,
       rtmr0: expect.not.stringMatching(`^${before["rtmr0"]}$`),
+    });
+  });
+});
+
+describe("files that are measured for many machines", () => {
+  const mib = 1024 * 1024;
+  const machines = [512, 1024, 2048, 2800, 2816, 4096, 65536].flatMap((memory) =>
+    [true, false].map((order) => configOf({ memory_size: memory * mib, qemu_single_pass_add_pages: order })),
+  );
+
+  test("come out for each as for it alone", async () => {
+    const own = { ...files };
+    for (const config of [...machines, ...machines.toReversed()]) {
+      expect(inHex(await measureImage(own, config, source))).toEqual(inHex(measureWith({ ...files }, config, acpi)));
+    }
+  });
+
+  test("are hashed once, and what depends on the memory a bounded number of times", async () => {
+    const own = { ...files, firmware: files.firmware.slice(), kernel: files.kernel.slice() };
+    const before = inHex(await measureImage(own, configOf(), source));
+    own.firmware.set([1, 2, 3], 0x3000); // as nobody does: to see what is read again
+    own.kernel.set([1, 2, 3], 0x2ff0);
+    expect(inHex(await measureImage(own, configOf(), source))).toEqual(before);
+    for (let small = 0; small < 16; small += 1) await measureImage(own, configOf({ memory_size: (512 + small) * mib }), source);
+    expect(inHex(await measureImage(own, configOf(), source))).toEqual({
+      ...before,
+      rtmr1: expect.not.stringMatching(`^${before["rtmr1"]}$`),
     });
   });
 });

@@ -1,30 +1,73 @@
 /** The launch registers that an OS image leads to on a given machine, computed from its files. */
+import { hash } from "node:crypto";
 import { type AcpiSource, acpiMachineOf } from "./acpi.ts";
+import { authenticodeSha384 } from "./authenticode.ts";
 import type { ImageFiles } from "./image-files.ts";
-import { kernelDigest } from "./kernel.ts";
+import { kernelDigest, type LoaderInput, patchedHead } from "./kernel.ts";
 import { type LiteDocument, SMALL_MEMORY_BYTES } from "./lite.ts";
 import { mrtdOf, type PageOrder } from "./mrtd.ts";
 import { isTwoPass } from "./qemu-version.ts";
 import { type AcpiDigests, type LaunchRegisters, rtmr0, rtmr1, rtmr2, sha384 } from "./registers.ts";
 import { buildTdHob } from "./td-hob.ts";
-import { hobWitnessOf, parseTdvf } from "./tdvf.ts";
+import { hobWitnessOf, parseTdvf, type Tdvf } from "./tdvf.ts";
 import type { VmConfig } from "./vm-config.ts";
 
 /** The ACPI digests come first: asking for them ends a configuration that no source can serve before anything is hashed. */
 export async function measureImage(files: ImageFiles, config: VmConfig, acpi: AcpiSource): Promise<LaunchRegisters> {
-  return measureWith(files, config, await acpi.digestsOf(acpiMachineOf(config), files.paths));
+  const digests = await acpi.digestsOf(acpiMachineOf(config), files.paths);
+  const hashes = hashed.get(files) ?? new FileHashes(files);
+  hashed.set(files, hashes);
+  return measureWith(files, config, digests, hashes);
 }
 
-export function measureWith(files: ImageFiles, config: VmConfig, acpi: AcpiDigests): LaunchRegisters {
-  const tdvf = parseTdvf(files.firmware);
-  const order: PageOrder = isTwoPass(config) ? "two-pass" : "single-pass";
+export function measureWith(
+  files: ImageFiles,
+  config: VmConfig,
+  acpi: AcpiDigests,
+  hashes: FileHashes = new FileHashes(files),
+): LaunchRegisters {
   const memorySize = BigInt(config.memorySize);
   return {
-    mrtd: mrtdOf(tdvf, order),
-    rtmr0: rtmr0(buildTdHob(hobWitnessOf(tdvf), memorySize), acpi),
-    rtmr1: rtmr1(kernelDigest(files.kernel, { memorySize, initrdSize: files.initrd.size })),
+    mrtd: hashes.mrtd(isTwoPass(config) ? "two-pass" : "single-pass"),
+    rtmr0: rtmr0(buildTdHob(hobWitnessOf(hashes.tdvf), memorySize), acpi),
+    rtmr1: rtmr1(hashes.kernel({ memorySize, initrdSize: files.initrd.size })),
     rtmr2: rtmr2(commandLineDigest(files.cmdline), files.initrd.sha384),
   };
+}
+
+/** Of images whose files are in memory. */
+const hashed = new WeakMap<ImageFiles, FileHashes>();
+/** All machines of 2.75 GiB and more have one kernel digest, smaller ones have others. */
+const MAX_KERNELS = 16;
+
+/** What only the files decide is hashed once: a guest may say it is another machine with each request, and hashing keeps all others waiting. */
+class FileHashes {
+  readonly tdvf: Tdvf;
+  readonly #kernel: Uint8Array;
+  readonly #mrtd = new Map<PageOrder, Uint8Array>();
+  readonly #kernels = new Map<string, Uint8Array>();
+
+  constructor({ firmware, kernel }: ImageFiles) {
+    this.tdvf = parseTdvf(firmware);
+    this.#kernel = kernel;
+  }
+
+  mrtd(order: PageOrder): Uint8Array {
+    const digest = this.#mrtd.get(order) ?? mrtdOf(this.tdvf, order);
+    this.#mrtd.set(order, digest);
+    return digest;
+  }
+
+  /** By the head with the loader's changes: the rest is the file's. */
+  kernel(input: LoaderInput): Uint8Array {
+    const head = patchedHead(this.#kernel, input);
+    const name = hash("sha256", head, "base64");
+    const digest = this.#kernels.get(name) ?? authenticodeSha384(this.#kernel, head);
+    const [oldest] = this.#kernels.keys();
+    if (!this.#kernels.has(name) && this.#kernels.size >= MAX_KERNELS && oldest !== undefined) this.#kernels.delete(oldest);
+    this.#kernels.set(name, digest);
+    return digest;
+  }
 }
 
 /** What a lite guest brings in place of the image: all that its registers need beside the machine. */
