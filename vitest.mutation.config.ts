@@ -13,5 +13,9 @@ class CorpusFirst extends BaseSequencer {
 export default defineConfig({
   // beside the sandbox's own files, not in the node_modules that it shares
   cacheDir: "cache/vite",
-  test: { include: ["test/kms/*.test.ts"], testTimeout: 120_000, sequence: { sequencer: CorpusFirst } },
+  test: {
+    include: process.env["MUTATION_TESTS"]?.split(",") ?? ["test/kms/*.test.ts"],
+    testTimeout: 120_000,
+    sequence: { sequencer: CorpusFirst },
+  },
 });

@@ -82,11 +82,9 @@ function filesOf({ files }: Part, wanted: readonly string[] | undefined): string
 /** What runs once when a module is loaded needs a fresh start for each mutant, so the rest comes first, with only the tests that reach it. */
 type Round = "running" | "loading";
 
-function settings(name: string, { tests }: Part, files: readonly string[], round: Round) {
-  const left = new Set(inTests(notForMutants));
+function settings(name: string, files: readonly string[], round: Round) {
   return {
     mutate: files,
-    testFiles: inTests(tests).filter((file) => !left.has(file)),
     testRunner: "vitest",
     plugins: ["@stryker-mutator/vitest-runner", `${process.cwd()}/scripts/dev/mutation-words.ts`],
     vitest: { configFile: "vitest.mutation.config.ts", related: false },
@@ -109,9 +107,15 @@ function settings(name: string, { tests }: Part, files: readonly string[], round
   };
 }
 
-/** Stryker's own words go to stderr, ours to stdout. */
-function runStryker(config: string): Promise<number> {
-  const child = spawn("stryker", ["run", config], { stdio: ["ignore", 2, 2] });
+/**
+ * Stryker's own words go to stderr, ours to stdout. Vitest is told which tests there are, and Stryker is not: it would take the
+ * list for a choice of tests, and turn a mutant on only after the modules are loaded.
+ */
+function runStryker(config: string, { tests }: Part): Promise<number> {
+  const left = new Set(inTests(notForMutants));
+  const testFiles = inTests(tests).filter((file) => !left.has(file));
+  const env = { ...process.env, MUTATION_TESTS: testFiles.join(",") };
+  const child = spawn("stryker", ["run", config], { stdio: ["ignore", 2, 2], env });
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => child.kill(signal));
   return new Promise((resolve, reject) => {
     child.once("error", reject);
@@ -166,14 +170,24 @@ function readReport(file: string): Report {
   return JSON.parse(readFileSync(file, "utf8"));
 }
 
+/** A mutant that runs when a module is loaded, and later too, was only looked at later: having survived that says nothing yet. */
+function reopenLoaded(file: string): void {
+  const report = readReport(file);
+  const reopened = (mutant: Mutant) =>
+    mutant.static && mutant.status === "Survived" ? { ...mutant, status: "Ignored" } : mutant;
+  const files = Object.entries(report.files).map(([name, found]) => [name, { ...found, mutants: found.mutants.map(reopened) }]);
+  writeFileSync(file, JSON.stringify({ ...report, files: Object.fromEntries(files) }));
+}
+
 /** Undefined when Stryker ended early. */
 async function judgePart(name: string, part: Part, files: readonly string[]): Promise<Score[] | undefined> {
   if (!values.report) {
     const rounds: readonly Round[] = values.fast ? ["running"] : ["running", "loading"];
     for (const round of rounds) {
       const config = `${FOLDER}/${name}-${round}.json`;
-      writeFileSync(config, JSON.stringify(settings(name, part, files, round)));
-      if ((await runStryker(config)) !== 0) return undefined;
+      writeFileSync(config, JSON.stringify(settings(name, files, round)));
+      if (round === "loading") reopenLoaded(incrementalOf(name));
+      if ((await runStryker(config, part)) !== 0) return undefined;
     }
   }
   const source = values.report ? incrementalOf(name) : REPORT;

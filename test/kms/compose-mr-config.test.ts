@@ -201,6 +201,7 @@ describe("the key-provider event", () => {
   test.each<[string, string | Uint8Array]>([
     ["nothing", ""],
     ["white space in it", '{"name": "none","id":""}'],
+    ["white space before it", ' {"name":"none","id":""}'],
     ["white space after it", '{"name":"none","id":""}\n'],
     ["members in another order", '{"id":"","name":"none"}'],
     ["a further member", '{"name":"none","id":"","x":1}'],
