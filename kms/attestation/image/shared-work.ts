@@ -12,11 +12,15 @@ export interface SharedWorkSettings {
   readonly patienceMs: number;
   /** What a caller is told whose patience ends. */
   readonly late: { readonly code: Code; readonly message: string };
-  /** How long work that failed is not tried again: who asks meanwhile is told how it failed. */
+  /** How long work that failed three times, each within that time of the one before, is not tried again: who asks is told how it failed. */
   readonly restMs?: number;
 }
 
+/** An operator mends what was wrong and tries at once. */
+const FAILURES_BEFORE_REST = 3;
+
 interface Failure {
+  readonly count: number;
   readonly until: number;
   readonly thrown: unknown;
 }
@@ -39,7 +43,7 @@ export class SharedWork<T> {
   async run(key: string, work: () => Promise<T>, owner?: string): Promise<T> {
     const { waiting } = this.#settings;
     const failed = this.#failed.get(key);
-    if (failed !== undefined && performance.now() < failed.until) throw failed.thrown;
+    if (failed !== undefined && failed.count >= FAILURES_BEFORE_REST && performance.now() < failed.until) throw failed.thrown;
     if (this.#callers >= waiting || (!this.#works.has(key) && this.#works.size >= waiting)) {
       throw new KmsError("unavailable.overloaded", `too many callers wait for an OS image: at most ${waiting}, try again later`);
     }
@@ -58,7 +62,11 @@ export class SharedWork<T> {
       this.#works.delete(key);
       giveBack();
     });
-    started.catch((thrown: unknown) => this.#rest(key, thrown)); // all callers may have left
+    // all callers may have left
+    started.then(
+      () => this.#failed.delete(key),
+      (thrown: unknown) => this.#rest(key, thrown),
+    );
     this.#works.set(key, started);
     return started;
   }
@@ -83,8 +91,11 @@ export class SharedWork<T> {
   #rest(key: string, thrown: unknown): void {
     const { restMs, waiting } = this.#settings;
     if (restMs === undefined) return;
+    const now = performance.now();
+    const before = this.#failed.get(key);
+    const count = before !== undefined && now < before.until ? before.count + 1 : 1;
     this.#failed.delete(key);
-    this.#failed.set(key, { until: performance.now() + restMs, thrown });
+    this.#failed.set(key, { count, until: now + restMs, thrown });
     const [oldest] = this.#failed.keys();
     if (this.#failed.size > waiting && oldest !== undefined) this.#failed.delete(oldest);
   }
