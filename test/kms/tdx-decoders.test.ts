@@ -256,6 +256,8 @@ describe("the JSON reader", () => {
   test("agrees with JSON.parse on what it takes, apart from fractions and repeats", () => {
     fc.assert(
       fc.property(fc.json({ maxDepth: 4 }), (json) => {
+        // refused by a rule of its own, and what the generator tries now and then
+        fc.pre(!json.includes("__proto__"));
         const integers = (_: string, value: unknown) =>
           typeof value === "number" && !Number.isSafeInteger(value) ? null : value;
         const ours = JSON.parse(JSON.stringify(parseJson(json, "test")), integers);

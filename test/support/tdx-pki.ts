@@ -55,8 +55,11 @@ export interface CertificatePlan {
   readonly outerAlgorithm?: "sha256" | "sha384";
   readonly innerAlgorithm?: "sha256" | "sha384";
   readonly trailing?: Uint8Array;
+  /** Instead of the extensions: everything behind the key. */
+  readonly extensionBlock?: der.Der;
 }
 
+const nothing = new Uint8Array();
 const algorithm = (name: "sha256" | "sha384" | undefined) => (name === "sha384" ? ECDSA_SHA384 : ECDSA_SHA256);
 
 export function certificate(plan: CertificatePlan): Uint8Array {
@@ -70,9 +73,9 @@ export function certificate(plan: CertificatePlan): Uint8Array {
     subject.name,
     plan.spki ?? subject.spki,
     ...(plan.afterKey ?? []),
-    der.explicit(3, der.sequence(...extensions)),
+    plan.extensionBlock ?? der.explicit(3, der.sequence(...extensions)),
   );
-  return der.sequence(...signed(tbs, issuer, plan.outerAlgorithm), plan.trailing ?? new Uint8Array());
+  return der.sequence(...signed(tbs, issuer, plan.outerAlgorithm), plan.trailing ?? nothing);
 }
 
 export interface CrlPlan {
@@ -85,6 +88,9 @@ export interface CrlPlan {
   readonly extensions?: readonly der.Der[] | "absent";
   readonly outerAlgorithm?: "sha256" | "sha384";
   readonly signer?: Party;
+  /** Instead of the extensions: everything behind the entries. */
+  readonly extensionBlock?: der.Der;
+  readonly trailing?: Uint8Array;
 }
 
 export const crlNumber: der.Der = extension("2.5.29.20", der.integer(1));
@@ -98,9 +104,9 @@ export function crl(plan: CrlPlan): Uint8Array {
     der.time(plan.thisUpdate ?? YEAR_2025),
     ...(nextUpdate === "absent" ? [] : [der.time(nextUpdate)]),
     ...(entries.length === 0 ? [] : [der.sequence(...entries)]),
-    ...(extensions === "absent" ? [] : [der.explicit(0, der.sequence(...extensions))]),
+    plan.extensionBlock ?? (extensions === "absent" ? nothing : der.explicit(0, der.sequence(...extensions))),
   );
-  return der.sequence(...signed(tbs, plan.signer ?? issuer, plan.outerAlgorithm));
+  return der.sequence(...signed(tbs, plan.signer ?? issuer, plan.outerAlgorithm), plan.trailing ?? nothing);
 }
 
 export function entry(serial: number, ...extensions: readonly der.Der[]): der.Der {
