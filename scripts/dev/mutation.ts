@@ -34,7 +34,7 @@ const parts: Readonly<Record<string, Part>> = {
     files: `${attestation}/*.ts`,
     tests: [
       ...["evidence*", "event*", "envelope-sample", "boot-info", "appraise", "report-data", "standing", "verifier"],
-      ...["ccel*", "compose*", "key-provider*", "json-tree*"],
+      ...["ccel*", "compose*", "key-provider*", "json-tree*", "msgpack", "scale"],
     ],
   },
   image: {
