@@ -32,10 +32,11 @@ export async function readBasis(options: BasisOptions): Promise<Basis> {
   return { anchor, now, inputsFor: async (quote, file) => ({ collateral: await collateralFor(quote, file), anchor, now }) };
 }
 
-/** A time with its zone: local time would make the answer depend on the machine. */
+/** A time with its zone, or seconds since 1970: local time would make the answer depend on the machine. */
 function parseTime(text: string): Date {
+  if (/^[1-9]\d{8,9}$/.test(text)) return new Date(Number(text) * 1000);
   const isIso = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d{1,3})?)?(Z|[+-]\d{2}:\d{2})$/.test(text);
   const time = new Date(text);
   if (isIso && !Number.isNaN(time.getTime())) return time;
-  throw new KmsError("malformed.usage", "--at: need an ISO time with zone, such as 2026-06-15T00:00:00Z");
+  throw new KmsError("malformed.usage", "--at: need an ISO time with zone, such as 2026-06-15T00:00:00Z, or seconds since 1970");
 }

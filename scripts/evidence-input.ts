@@ -11,6 +11,9 @@ export const MAX_INPUT_BYTES = 64 * 1024 * 1024;
 
 /** No quote and no envelope begins with it. */
 const derSequence = 0x30;
+/** Some editors write it before a text. */
+const byteOrderMark = [0xef, 0xbb, 0xbf];
+const MAX_WRAPPINGS = 4;
 /** The header of a quote: what is shorter is a word and no evidence. */
 const minBase64Bytes = 48;
 
@@ -53,7 +56,8 @@ function bytesOfText(text: string, what: string): Uint8Array | undefined {
 }
 
 /** Text only if every byte is printable ASCII or white space: a quote never is. JSON may have more in its strings. */
-function asText(file: Uint8Array): string | undefined {
+function asText(whole: Uint8Array): string | undefined {
+  const file = byteOrderMark.every((byte, at) => whole[at] === byte) ? whole.subarray(byteOrderMark.length) : whole;
   const first = file.find((byte) => byte > 0x20);
   const mayBeJson = first === 0x7b || first === 0x5b;
   if (!mayBeJson && !file.every((byte) => (byte >= 0x20 && byte < 0x7f) || (byte >= 0x09 && byte <= 0x0d))) return undefined;
@@ -76,10 +80,17 @@ function fromCertificate(der: Uint8Array): EvidenceInput {
 }
 
 function fromJson(text: string): EvidenceInput {
-  if (text.startsWith("{")) return fromCapture(membersOf(text, "evidence file"));
+  if (text.startsWith("{")) return fromCapture(unwrapped(membersOf(text, "evidence file")));
   const value = jsonValue(text);
   if (Array.isArray(value)) return fromBytes(byteArray(value));
   throw refuse("need a JSON object or an array");
+}
+
+/** An object that holds nothing but another one, as enumerations and answers of services are written. */
+function unwrapped(capture: ReadonlyMap<string, string>, level = 0): ReadonlyMap<string, string> {
+  const [only, ...others] = capture.values();
+  if (level === MAX_WRAPPINGS || others.length > 0 || only?.startsWith("{") !== true) return capture;
+  return unwrapped(membersOf(only, "evidence file"), level + 1);
 }
 
 /** As they stand in the text, so that a log in place is read by the reader of logs, as one in a string is. */

@@ -123,7 +123,7 @@ describe("a connection that fails before an answer", () => {
     const start = performance.now();
     await expect(createAuthClient({ url, deadlineMs }).boot("app", request)).rejects.toMatchObject({ kind });
     expect(asked).toBe(times);
-    expect(performance.now() - start).toBeLessThan(deadlineMs + 500);
+    expect(performance.now() - start).toBeLessThan(deadlineMs + 5_000);
   });
 });
 

@@ -141,7 +141,7 @@ test.each<[string, RequestListener]>([
   const start = performance.now();
   const error = await failure(exchanger().exchange(endpoint, input(200)));
   expect(error).toMatchObject({ kind: "timeout", isRepeatable: false });
-  expect(performance.now() - start).toBeLessThan(500);
+  expect(performance.now() - start).toBeLessThan(5_000); // and not never
 });
 
 test("waits for a socket no longer than the signal", async () => {

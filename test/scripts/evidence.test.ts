@@ -134,6 +134,9 @@ describe("the same evidence in each form", () => {
       JSON.stringify({ ...capture, event_log: null, tcb_info: JSON.stringify({ event_log: capture["event_log"] }) }),
       true,
     ],
+    ["a capture in an answer", JSON.stringify({ jsonrpc: { result: capture } }), true],
+    ["quote hex behind a byte order mark", `\ufeff${quote.toString("hex")}`, false],
+    ["a capture behind a byte order mark", `\ufeff${JSON.stringify(capture)}`, true],
     ["a capture with other TCB info", JSON.stringify({ quote: quote.toString("hex"), tcb_info: { id: "TDX" } }), false],
     ["a V0 envelope", v0, true],
     ["a V0 envelope in base64", v0.toString("base64"), true],
@@ -173,6 +176,11 @@ describe("the same evidence in each form", () => {
     const files = { collateral: at("collateral-b0c06f-2026-08.json"), eventLog: at("mpc-2026-08-tcb_info.json") };
     const report = await verifyEvidenceFile(at("mpc-2026-08-quote.json"), { ...files, at: "2026-08-20T00:00:00Z" });
     expect(report.bootInfo?.composeHash).toBe("2911e1f733466216dedb862d6d669e11256ee7a34ce4dbc66c4b807ba7a9c895");
+  });
+
+  test("--at takes seconds too", async () => {
+    const report = await verifyEvidenceFile(at("dstack-tdx-lite-getquote.json"), { ...lite, at: "1781481600" });
+    expect(report.tcbStatus).toBe("UpToDate");
   });
 
   test("--vm-config takes the place of the configuration inside", async () => {
@@ -235,6 +243,7 @@ describe("a file is refused:", () => {
     ["words", "no evidence", "malformed.file"],
     ["half a byte of hex", "0x040", "malformed.file"],
     ["broken JSON", '{"quote":', "malformed.file"],
+    ["objects in objects", '{"a":{"b":{"c":{"d":{"e":{"quote":"04"}}}}}}', "malformed.file"],
     ["a quote twice", '{"quote":"04","quote":"05"}', "malformed.file"],
     ["nested without end", '{"quote":'.repeat(100_000), "malformed.file"],
     ["base64 that is cut off", Buffer.alloc(60).toString("base64").slice(0, -3), "malformed.file"],
@@ -259,6 +268,7 @@ describe("a file is refused:", () => {
   test.each<[string, Parameters<typeof verifyEvidenceFile>[1], string, string]>([
     ["a quote cut short", lite, "quote.bin", "malformed.quote"],
     ["a time without zone", { ...lite, at: "2026-06-15T00:00:00" }, "tdx-v4-b0c06f-a.bin", "malformed.usage"],
+    ["a year alone", { ...lite, at: "2026" }, "tdx-v4-b0c06f-a.bin", "malformed.usage"],
     ["a time that is none", { ...lite, at: "tomorrow" }, "tdx-v4-b0c06f-a.bin", "malformed.usage"],
     ["no such file", lite, "nowhere.bin", "malformed.file"],
     ["collateral that is none", { ...lite, collateral: at("expected.json") }, "tdx-v4-b0c06f-a.bin", "malformed.collateral"],
