@@ -5,7 +5,24 @@ import { declareValuePlugin, PluginKind } from "@stryker-mutator/api/plugin";
 const wordTakers: ReadonlySet<string> = new Set([
   ...["KmsError", "refuse", "inContext", "fail"],
   // readers: the name of the field being read
-  ...["take", "u8", "u16", "u32", "u64", "u16be", "u32be", "end", "next", "element", "content", "inside", "boolean", "unsigned"],
+  ...[
+    "take",
+    "u8",
+    "u16",
+    "u32",
+    "u64",
+    "u16be",
+    "u32be",
+    "end",
+    "next",
+    "any",
+    "raw",
+    "element",
+    "content",
+    "inside",
+    "boolean",
+    "unsigned",
+  ],
   ...["smallInteger", "oid", "wholeBits", "time", "sized", "takeSized", "readFullName", "readEntries", "readExtensions"],
   ...["fromHex", "fromUtf8", "needLength", "exactOrEmpty", "octets", "parseJson", "decodeSigned", "parseDate", "refuseCritical"],
   ...["requireWindow", "requireSignedText", "requireEcdsaSha256", "parseCrl", "refine", "addIssue", "readNumber", "cutMembers"],
@@ -50,7 +67,7 @@ function takerOf(path: Path): string {
 }
 
 /** Variables that hold a part of a message. */
-const wordHolders: ReadonlySet<string> = new Set(["message", "detail", "have", "sizes", "values", "where", "limit"]);
+const wordHolders: ReadonlySet<string> = new Set(["message", "detail", "have", "sizes", "values", "where", "limit", "field"]);
 
 function isHeldAsWords(path: Path): boolean {
   for (let at: Path | null = path; at !== null; at = at.parentPath) {

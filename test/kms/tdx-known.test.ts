@@ -72,6 +72,16 @@ describe("chains of one pair of lists", () => {
     expect(chains.leafOf(first)).not.toBe(known);
   });
 
+  test("are refused when a list names one of their certificates", () => {
+    const naming = (issuer: pki.Party, serial: number) => pki.crl({ issuer, entries: [pki.entry(serial)] });
+    const openWith = (change: Partial<typeof lists>) => openChains({ ...lists, ...change }, anchor, new Date(NOW * 1000));
+    const revoked = expect.objectContaining({ code: "unproven.certificate-revoked" });
+    expect(() => openWith({ pckCrl: naming(middle, 7) }).leafOf(chainOf(7))).toThrow(revoked);
+    expect(() => openWith({ rootCaCrl: naming(root, 5) }).leafOf(chainOf(7))).toThrow(revoked);
+    expect(() => openWith({ rootCaCrl: naming(root, 7) })).toThrow(revoked); // the anchor's own
+    expect(openWith({ pckCrl: naming(middle, 8) }).leafOf(chainOf(7)).serial).toBe("07");
+  });
+
   test("end with their first certificate, whichever it is", () => {
     const soon = der.time(new Date("2027-01-01T00:00:00Z"));
     const end = Date.parse("2027-01-01T00:00:00Z") / 1000;

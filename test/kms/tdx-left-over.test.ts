@@ -1,7 +1,7 @@
 /** Every structure of a certificate and of a revocation list ends where its last field does: what is left over is refused, not skipped. */
 import { describe, expect, test } from "vitest";
 import { MAX_CRL_BYTES, parseCrl } from "../../kms/attestation/tdx/crl.ts";
-import { parsePlatformIdentity } from "../../kms/attestation/tdx/pck.ts";
+import { isPckCertificate, parsePlatformIdentity, pckCaOf } from "../../kms/attestation/tdx/pck.ts";
 import { parseCertificate } from "../../kms/attestation/tdx/x509.ts";
 import * as der from "../../scripts/devnet/der.ts";
 import { leafPlan, middle } from "../support/path-world.ts";
@@ -80,6 +80,22 @@ describe("the SGX extension", () => {
   });
 });
 
+describe("the name of an issuer", () => {
+  test.each([
+    ["Intel SGX PCK Platform CA", "platform"],
+    ["Intel SGX PCK Processor CA", "processor"],
+    ["Intel SGX PCK Processor CA of a Platform", "processor"],
+    ["Intel SGX Root CA", "processor"],
+  ])("%s stands for the list of the %s CA", (text, ca) => {
+    expect(pckCaOf({ issuer: pki.nameOf(text) })).toBe(ca);
+  });
+
+  test("says nothing of whether a certificate is a platform's", () => {
+    expect(isPckCertificate(certificate({}))).toBe(false);
+    expect(isPckCertificate(withExtension(SGX, rest))).toBe(true);
+  });
+});
+
 const list = (plan: Partial<pki.CrlPlan>) => parseCrl(pki.crl({ issuer: middle, ...plan }), "crl");
 const entry = (...more: readonly der.Der[]) => der.sequence(der.integer(8), before, ...more);
 const scope = (...parts: readonly der.Der[]) => list({ extensions: [pki.extension("2.5.29.28", join(...parts))] });
@@ -103,6 +119,16 @@ describe("a revocation list", () => {
     ["nobody, with every flag off", [flag(1, 0), flag(2, 0), flag(4, 0), flag(5, 0)], undefined],
   ])("may be narrowed to %s", (_, flags, only) => {
     expect(scope(der.sequence(listName, ...flags)).scope).toEqual({ uris: ["http://list.example"], only });
+  });
+
+  test.each<[string, readonly der.Der[], string]>([
+    ["some reasons", [der.implicit(3, Uint8Array.of(0, 1))], "UnsupportedRevocationReasonsPartitioning"],
+    ["other issuers", [flag(4, 0xff)], "UnsupportedIndirectCrl"],
+    ["attributes", [flag(5, 0xff)], "MalformedExtensions"],
+    ["users and authorities", [flag(1, 0xff), flag(2, 0xff)], "MalformedExtensions"],
+  ])("may not be narrowed to %s", (_, flags, word) => {
+    const attempt = () => scope(der.sequence(listName, ...flags));
+    expect(attempt).toThrow(expect.objectContaining({ code: "malformed.collateral", message: expect.stringContaining(word) }));
   });
 
   const cases: readonly (readonly [string, () => unknown])[] = [
@@ -145,7 +171,8 @@ describe("a revocation list", () => {
 
   test("has 1 MiB at most", () => {
     const oversized = new Uint8Array(MAX_CRL_BYTES + 1);
-    expect(() => parseCrl(oversized, "crl")).toThrow(expect.objectContaining({ message: expect.stringContaining("1048577") }));
+    const isTooLong = expect.objectContaining({ code: "malformed.collateral", message: expect.stringContaining("1048577") });
+    expect(() => parseCrl(oversized, "crl")).toThrow(isTooLong);
     // read, and then found to be none
     const atLimit = expect.objectContaining({ message: expect.not.stringContaining("1048576 bytes") });
     expect(() => parseCrl(oversized.subarray(1), "crl")).toThrow(atLimit);
