@@ -10,9 +10,8 @@ const size = z.union([z.int().min(0), text.regex(/^\d+(?:\.\d+)?\s*(?:[KMGT](?:i
 const port = z.int().min(0).max(65_535);
 
 /** 1 and 2 as numbers, later ones as canonical decimal text. */
-const manifestVersion = z.union([z.literal(1), z.literal(2), text.regex(/^[1-9][0-9]*$/)], {
-  error: 'need 1, 2 or a decimal text such as "3"',
-});
+const needVersion = 'need 1, 2 or a decimal text such as "3"';
+const manifestVersion = z.union([z.literal(1), z.literal(2), text.regex(/^[1-9][0-9]*$/, needVersion)], { error: needVersion });
 
 const portPolicy = z.object({
   ports: z.array(z.object({ port, pp: z.boolean().default(false) })).default([]),

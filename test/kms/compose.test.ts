@@ -292,6 +292,8 @@ describe("the KMS's own file", () => {
     const more = { keyProvider: "local", preLaunchScript: "true", swapSize: "1G", eventLogVersion: 2 } as const;
     const file = parseCompose(kmsManifest({ dockerComposeFile: services, keyProviderId: "ab".repeat(32), ...more }));
     expect(file.members).toMatchObject({ key_provider_id: "ab".repeat(32), swap_size: "1G", event_log_version: 2 });
+    expect(file.members).toMatchObject({ key_provider: "local", pre_launch_script: "true" });
+    expect(file.keyProvider).toBe("local");
     expect(codeOf(() => kmsManifest({ dockerComposeFile: services, swapSize: "much" }))).toBe("malformed.compose");
     expect(codeOf(() => kmsManifest({ dockerComposeFile: "x".repeat(MAX_COMPOSE_BYTES) }))).toBe("malformed.compose");
   });
