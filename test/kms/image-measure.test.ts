@@ -1,7 +1,10 @@
-/** The launch registers of whole images: by both paths, one byte at a time, and the published image where its folder is at hand. */
+/** The launch registers of whole images: by both paths, one byte at a time, and the published image where it is at hand. */
+import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync } from "node:fs";
-import { describe, expect, test } from "vitest";
+import { existsSync, mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, test } from "vitest";
 import type { AcpiSource } from "../../kms/attestation/image/acpi.ts";
 import { createAcpiProgram } from "../../kms/attestation/image/acpi-program.ts";
 import { loadImage } from "../../kms/attestation/image/cache-load.ts";
@@ -190,13 +193,23 @@ test.each(["mrtd", "rtmr0", "rtmr1", "rtmr2"] as const)("a quote with another %s
   expect(() => requireRegisters(expected, quoted)).toThrow(expect.objectContaining({ code: "unproven.os-image", message }));
 });
 
-/** The archive dstack-0.5.5.tar.gz, unpacked; the program beside it or on the PATH. */
+/** The archive dstack-0.5.5.tar.gz, packed or unpacked; the program by its path. */
 const published = process.env["DSTACK_IMAGE_0_5_5"] ?? "";
+const unpacked = mkdtempSync(join(tmpdir(), "dstack-image-"));
+afterAll(() => rmSync(unpacked, { recursive: true, force: true }));
+
+/** The folder with the manifest, which an archive may have at its top or one level below. */
+function publishedFolder(): string {
+  if (statSync(published).isFile() && readdirSync(unpacked).length === 0) execFileSync("tar", ["-xf", published, "-C", unpacked]);
+  const top = statSync(published).isFile() ? unpacked : published;
+  return [top, ...readdirSync(top).map((name) => join(top, name))].find((at) => existsSync(join(at, "sha256sum.txt"))) ?? top;
+}
+
 describe.skipIf(!existsSync(published))("the published image 0.5.5 has the published registers:", () => {
   const config = configOf({ cpu_count: 1, qemu_version: "8.2.2", pic: true, qemu_single_pass_add_pages: true });
 
   test("MRTD, RTMR1 and RTMR2", async () => {
-    const { files: image } = await loadImage(published);
+    const { files: image } = await loadImage(publishedFolder());
     const { mrtd, rtmr1, rtmr2 } = inHex(await measureImage(image, config, source));
     expect({ mrtd, rtmr1, rtmr2 }).toEqual({
       mrtd: "f06dfda6dce1cf904d4e2bab1dc370634cf95cefa2ceb2de2eee127c9382698090d7a4a13e14c536ec6c9c3c8fa87077",
@@ -208,7 +221,7 @@ describe.skipIf(!existsSync(published))("the published image 0.5.5 has the publi
   test.skipIf(process.env["DSTACK_ACPI_TABLES"] === undefined)("RTMR0, with the program", async () => {
     const program = process.env["DSTACK_ACPI_TABLES"] ?? "";
     const environment = { PATH: process.env["PATH"] ?? "" };
-    const { files: image } = await loadImage(published);
+    const { files: image } = await loadImage(publishedFolder());
     expect(inHex(await measureImage(image, config, createAcpiProgram({ program, environment })))["rtmr0"]).toBe(
       "68102e7b524af310f7b7d426ce75481e36c40f5d513a9009c046e9d37e31551f0134d954b496a3357fd61d03f07ffe96",
     );
