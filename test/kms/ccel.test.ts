@@ -143,6 +143,29 @@ describe("a log of ours", () => {
     ]);
   });
 
+  test.each([
+    [0x04, 20],
+    [0x0b, 32],
+    [0x0c, 48],
+    [0x0d, 64],
+  ])("knows the length of digests of algorithm %i: %i bytes", (id, length) => {
+    const algorithms = [concat(u16(id), u16(length)), concat(u16(0x0c), u16(48))];
+    const digest = concat(u16(id), new Uint8Array(length));
+    const log = decodeCcel(concat(header({ algorithms }), event(0, [digest]), event(4, [sha384(3)]), end));
+    expect(log.map(({ imr }) => imr)).toEqual([3]);
+    const wrong = [concat(u16(id), u16(length + 1))];
+    expect(codeOf(() => decodeCcel(concat(header({ algorithms: wrong }), end)))).toBe("malformed.event-log");
+  });
+
+  test("may have vendor information, no algorithm that is announced, and as many bytes as the limit", () => {
+    const log = concat(header({ vendor: Uint8Array.of(2, 7, 7), algorithms: [] }), event(1, [sha384(1)]), end);
+    const full = concat(log, new Uint8Array(MAX_CCEL_BYTES - log.length));
+    expect([decodeCcel(full).length, codeOf(() => decodeCcel(concat(full, Uint8Array.of(0))))]).toEqual([
+      1,
+      "malformed.event-log",
+    ]);
+  });
+
   test("names three ACPI events of RTMR0 and no others", () => {
     const acpi = (index: number) => event(index, [sha384(4)], "ACPI DATA", 10);
     const log = decodeCcel(
