@@ -189,6 +189,7 @@ describe("a guest is refused", () => {
       message: expect.stringMatching(message),
     });
     expect(measurements()).toEqual([]); // only what a quote confirmed is kept
+    expect(asked).toBe(0); // ACPI tables, which a program makes, are for who has the rest
   });
 
   test.each<[string, Record<string, unknown>, RegExp]>([
@@ -198,6 +199,26 @@ describe("a guest is refused", () => {
     await expect(check()(guest(configOf(image, change), registers))).rejects.toMatchObject({
       message: expect.stringMatching(message),
     });
+  });
+
+  test.each(["mrtd", "rtmr1", "rtmr2"] as const)("whose %s is another, before ACPI tables are made for it", async (name) => {
+    const other = guest(config, { ...registers, [name]: new Uint8Array(48) });
+    const message = expect.stringMatching(new RegExp(`^${name.toUpperCase()} mismatch: expected=[0-9a-f]{96}, actual=0{96}$`));
+    await expect(check()(other)).rejects.toMatchObject({ code: "unproven.os-image", message });
+    expect(asked).toBe(0);
+  });
+
+  test("whose rtmr0 is another, once its ACPI tables are made", async () => {
+    const message = expect.stringMatching(/^RTMR0 mismatch: expected=[0-9a-f]{96}, actual=0{96}$/);
+    const other = guest(config, { ...registers, rtmr0: new Uint8Array(48) });
+    await expect(check()(other)).rejects.toMatchObject({ code: "unproven.os-image", message });
+    expect(asked).toBe(1);
+  });
+
+  test("and the guest that has the image, asking for the same at the same time, is not", async () => {
+    const one = check();
+    const liar = one(guest(config, { ...registers, rtmr1: new Uint8Array(48) }));
+    await Promise.all([one(guest(config, registers)), expect(liar).rejects.toMatchObject({ code: "unproven.os-image" })]);
   });
 
   test("that names no image, without a request", async () => {
@@ -284,6 +305,25 @@ test("a hostile app, whose guest says it is another machine each time, does not 
   await honest;
   const codes = (await Promise.all(hostile)).map(({ code }) => code);
   expect(codes.filter((code) => code === "unavailable.overloaded")).toHaveLength(4);
+});
+
+test("the many guests of one app do not keep those of others from waiting for a slow download", async () => {
+  const gate = Promise.withResolvers<void>();
+  server.answers[`/${toHex(config.osImageHash)}`] = (_request, response) =>
+    void gate.promise.then(() => response.end(archiveOf(image)));
+  const one = check();
+  const ask = async (app: number) => {
+    const boot = guest(config, registers);
+    await one({ ...boot, info: { ...boot.info, appId: new Uint8Array(20).fill(app) } } as AppraisedBoot);
+    return "passed";
+  };
+  const many = Array.from({ length: 70 }, () => ask(1).catch(({ code }: { code: string }) => code));
+  expect(await Promise.race(many)).toBe("unavailable.overloaded");
+  const other = ask(2);
+  gate.resolve();
+  expect(await other).toBe("passed");
+  const ends = await Promise.all(many);
+  expect([ends.filter((end) => end === "passed"), server.asked.length]).toEqual([Array(16).fill("passed"), 1]);
 });
 
 test("a kept measurement is what was computed, and nothing of the caller's", async () => {

@@ -122,6 +122,32 @@ describe("in line", () => {
     expect(await next).toBe("a done");
   });
 
+  test("one owner has a share of the places, and has it again when its callers leave", async () => {
+    const [pool, { begun, work, end }] = [shared({ callersOfOneOwner: 2 }), works()];
+    const asked = [pool.run("a", work("a"), "one"), pool.run("a", work("a"), "one")];
+    for (const key of ["a", "b"]) {
+      const said = await refusal(pool.run(key, work(key), "one"));
+      expect(said).toEqual({ code: "unavailable.overloaded", message: expect.stringContaining("one app: at most 2") });
+    }
+    asked.push(pool.run("a", work("a"), "two"), pool.run("a", work("a"), "two"));
+    end("a");
+    expect(await Promise.all(asked)).toEqual(Array(4).fill("a done"));
+    const next = pool.run("b", work("b"), "one");
+    end("b");
+    expect(await next).toBe("b done");
+    expect(begun).toEqual(["a", "b"]);
+  });
+
+  test("a caller whose work finds no place does not keep its own", async () => {
+    const [pool, { work, end }] = [shared({ ofOneOwner: 1, callersOfOneOwner: 2 }), works()];
+    const first = pool.run("a", work("a"), "one");
+    for (const key of ["b", "c", "d"])
+      expect((await refusal(pool.run(key, work(key), "one"))).code).toBe("unavailable.overloaded");
+    const second = pool.run("a", work("a"), "one");
+    end("a");
+    expect(await Promise.all([first, second])).toEqual(["a done", "a done"]);
+  });
+
   test("there is room for so many works, though their callers left", async () => {
     const [pool, { begun, work, end }] = [shared({ patienceMs: 1 }), works()];
     for (const key of ["a", "b", "c", "d"]) expect(await refusal(pool.run(key, work(key)))).toEqual(late);

@@ -40,6 +40,8 @@ const DOWNLOADS_AT_ONCE = 2;
 const REST_MS = 10_000;
 /** Half of the calls that are worked on at once: others must not find all places taken by those who wait. */
 const MAX_WAITING = 64;
+/** One app's guests do not keep those of others from waiting. */
+const MAX_WAITING_OF_ONE_APP = 16;
 /** A longer one would end at once. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 /** Firmware and kernel of each stay in memory: those of the image in use, and of the one that replaces it. */
@@ -58,8 +60,8 @@ export interface DownloadCounts {
 }
 
 export interface ImageStore {
-  /** The image of that hash, downloaded where it is missing; its manifest is proved on every use. */
-  open(osImageHash: Uint8Array): Promise<StoredImage>;
+  /** The image of that hash, downloaded where it is missing; its manifest is proved on every use. `app` is in whose name its caller waits. */
+  open(osImageHash: Uint8Array, app?: string): Promise<StoredImage>;
   /** Removes what a crash left; what cannot be removed now is in nobody's way. */
   recover(): Promise<void>;
   counts(): DownloadCounts;
@@ -70,7 +72,14 @@ export function createImageStore(settings: ImageStoreSettings): ImageStore {
   const message = "the OS image is being downloaded, which goes on: try again later";
   const late = { code: "unavailable.os-image", message } as const;
   const patienceMs = settings.patienceMs ?? PATIENCE_MS;
-  const downloads = new SharedWork<void>({ running: DOWNLOADS_AT_ONCE, waiting: MAX_WAITING, patienceMs, late, restMs: REST_MS });
+  const downloads = new SharedWork<void>({
+    running: DOWNLOADS_AT_ONCE,
+    waiting: MAX_WAITING,
+    callersOfOneOwner: MAX_WAITING_OF_ONE_APP,
+    patienceMs,
+    late,
+    restMs: REST_MS,
+  });
   const counts = { downloads: 0, failures: 0 };
   const known = createKnownImages();
 
@@ -88,10 +97,10 @@ export function createImageStore(settings: ImageStoreSettings): ImageStore {
   };
 
   return {
-    async open(osImageHash) {
+    async open(osImageHash, app) {
       const name = toHex(needImageHash(osImageHash));
       const dir = join(folder, name);
-      if (!(await exists(join(dir, METADATA_NAME)))) await downloads.run(name, () => download(name, osImageHash));
+      if (!(await exists(join(dir, METADATA_NAME)))) await downloads.run(name, () => download(name, osImageHash), app);
       return storedImage(dir, name, await mended(name, () => loadManifest(dir, osImageHash)), known);
     },
     async recover() {

@@ -7,7 +7,7 @@ import { kernelDigest, type LoaderInput, patchedHead } from "./kernel.ts";
 import { type LiteDocument, SMALL_MEMORY_BYTES } from "./lite.ts";
 import { mrtdOf, type PageOrder } from "./mrtd.ts";
 import { isTwoPass } from "./qemu-version.ts";
-import { type AcpiDigests, type LaunchRegisters, rtmr0, rtmr1, rtmr2, sha384 } from "./registers.ts";
+import { type AcpiDigests, type FileRegisters, type LaunchRegisters, rtmr0, rtmr1, rtmr2, sha384 } from "./registers.ts";
 import { buildTdHob } from "./td-hob.ts";
 import { hobWitnessOf, parseTdvf, type Tdvf } from "./tdvf.ts";
 import type { VmConfig } from "./vm-config.ts";
@@ -15,9 +15,13 @@ import type { VmConfig } from "./vm-config.ts";
 /** The ACPI digests come first: asking for them ends a configuration that no source can serve before anything is hashed. */
 export async function measureImage(files: ImageFiles, config: VmConfig, acpi: AcpiSource): Promise<LaunchRegisters> {
   const digests = await acpi.digestsOf(acpiMachineOf(config), files.paths);
-  const hashes = hashed.get(files) ?? new FileHashes(files);
-  hashed.set(files, hashes);
-  return measureWith(files, config, digests, hashes);
+  return measureWith(files, config, digests, hashesOf(files));
+}
+
+/** A configuration that has no registers at all ends here too. */
+export function fileRegistersOf(files: ImageFiles, config: VmConfig): FileRegisters {
+  acpiMachineOf(config);
+  return fileRegisters(files, config, hashesOf(files));
 }
 
 export function measureWith(
@@ -26,17 +30,29 @@ export function measureWith(
   acpi: AcpiDigests,
   hashes: FileHashes = new FileHashes(files),
 ): LaunchRegisters {
-  const memorySize = BigInt(config.memorySize);
+  const hob = buildTdHob(hobWitnessOf(hashes.tdvf), BigInt(config.memorySize));
+  const { mrtd, rtmr1, rtmr2 } = fileRegisters(files, config, hashes);
+  return { mrtd, rtmr0: rtmr0(hob, acpi), rtmr1, rtmr2 };
+}
+
+function fileRegisters(files: ImageFiles, config: VmConfig, hashes: FileHashes): FileRegisters {
+  const loader = { memorySize: BigInt(config.memorySize), initrdSize: files.initrd.size };
   return {
     mrtd: hashes.mrtd(isTwoPass(config) ? "two-pass" : "single-pass"),
-    rtmr0: rtmr0(buildTdHob(hobWitnessOf(hashes.tdvf), memorySize), acpi),
-    rtmr1: rtmr1(hashes.kernel({ memorySize, initrdSize: files.initrd.size })),
+    rtmr1: rtmr1(hashes.kernel(loader)),
     rtmr2: rtmr2(commandLineDigest(files.cmdline), files.initrd.sha384),
   };
 }
 
 /** Of images whose files are in memory. */
 const hashed = new WeakMap<ImageFiles, FileHashes>();
+
+function hashesOf(files: ImageFiles): FileHashes {
+  const hashes = hashed.get(files) ?? new FileHashes(files);
+  hashed.set(files, hashes);
+  return hashes;
+}
+
 /** All machines of 2.75 GiB and more have one kernel digest, smaller ones have others. */
 const MAX_KERNELS = 16;
 

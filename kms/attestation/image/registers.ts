@@ -21,6 +21,18 @@ export interface LaunchRegisters {
   readonly rtmr2: Uint8Array;
 }
 
+/** What the files alone decide, with the order of pages and the size of the memory: no ACPI digest is needed. */
+export type FileRegisters = Omit<LaunchRegisters, "rtmr0">;
+
+export function requireFileRegisters(
+  expected: FileRegisters,
+  quoted: Pick<LaunchRegisters, "rtmr1" | "rtmr2"> & { readonly mrTd: Uint8Array },
+): void {
+  requireRegister("MRTD", expected.mrtd, quoted.mrTd);
+  requireRegister("RTMR1", expected.rtmr1, quoted.rtmr1);
+  requireRegister("RTMR2", expected.rtmr2, quoted.rtmr2);
+}
+
 /** The quoted registers, all four. The first that differs is named: the order is that of the launch. */
 export function requireRegisters(
   expected: LaunchRegisters,

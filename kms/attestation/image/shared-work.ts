@@ -8,6 +8,8 @@ export interface SharedWorkSettings {
   readonly waiting: number;
   /** Works of one owner among them: nobody fills the line alone. */
   readonly ofOneOwner?: number;
+  /** Callers of one owner among those that wait: they may all want the same. */
+  readonly callersOfOneOwner?: number;
   /** How long a caller waits. */
   readonly patienceMs: number;
   /** What a caller is told whose patience ends. */
@@ -25,11 +27,38 @@ interface Failure {
   readonly thrown: unknown;
 }
 
+/** So many places for each owner. */
+class Shares {
+  readonly #most: number;
+  readonly #held = new Map<string, number>();
+
+  constructor(most = Number.POSITIVE_INFINITY) {
+    this.#most = most;
+  }
+
+  /** What comes back gives the place back. */
+  take(owner: string | undefined): () => void {
+    if (owner === undefined) return () => undefined;
+    const before = this.#held.get(owner) ?? 0;
+    if (before >= this.#most) {
+      const message = `too much is asked for one app: at most ${this.#most} at once, try again later`;
+      throw new KmsError("unavailable.overloaded", message);
+    }
+    this.#held.set(owner, before + 1);
+    return () => {
+      const left = (this.#held.get(owner) ?? 1) - 1;
+      if (left === 0) this.#held.delete(owner);
+      else this.#held.set(owner, left);
+    };
+  }
+}
+
 export class SharedWork<T> {
   readonly #settings: SharedWorkSettings;
   readonly #works = new Map<string, Promise<T>>();
   readonly #line: (() => void)[] = [];
-  readonly #owned = new Map<string, number>();
+  readonly #owned: Shares;
+  readonly #waiting: Shares;
   /** The latest to fail is the last. */
   readonly #failed = new Map<string, Failure>();
   #running = 0;
@@ -37,9 +66,11 @@ export class SharedWork<T> {
 
   constructor(settings: SharedWorkSettings) {
     this.#settings = settings;
+    this.#owned = new Shares(settings.ofOneOwner);
+    this.#waiting = new Shares(settings.callersOfOneOwner);
   }
 
-  /** The owner is who asks first; without one, work counts against all only. */
+  /** Work is of the owner who asks first; without one, it counts against all only. */
   async run(key: string, work: () => Promise<T>, owner?: string): Promise<T> {
     const { waiting } = this.#settings;
     const failed = this.#failed.get(key);
@@ -47,17 +78,18 @@ export class SharedWork<T> {
     if (this.#callers >= waiting || (!this.#works.has(key) && this.#works.size >= waiting)) {
       throw new KmsError("unavailable.overloaded", `too many callers wait for an OS image: at most ${waiting}, try again later`);
     }
-    const shared = this.#works.get(key) ?? this.#start(key, work, owner);
+    const leave = this.#waiting.take(owner);
     this.#callers += 1;
     try {
-      return await this.#patiently(shared);
+      return await this.#patiently(this.#works.get(key) ?? this.#start(key, work, owner));
     } finally {
       this.#callers -= 1;
+      leave();
     }
   }
 
   #start(key: string, work: () => Promise<T>, owner: string | undefined): Promise<T> {
-    const giveBack = owner === undefined ? () => undefined : this.#own(owner);
+    const giveBack = this.#owned.take(owner);
     const started = this.#inTurn(work).finally(() => {
       this.#works.delete(key);
       giveBack();
@@ -69,23 +101,6 @@ export class SharedWork<T> {
     );
     this.#works.set(key, started);
     return started;
-  }
-
-  #own(owner: string): () => void {
-    const { ofOneOwner = Number.POSITIVE_INFINITY } = this.#settings;
-    const before = this.#owned.get(owner) ?? 0;
-    if (before >= ofOneOwner) {
-      throw new KmsError(
-        "unavailable.overloaded",
-        `too much is asked for one app: at most ${ofOneOwner} at once, try again later`,
-      );
-    }
-    this.#owned.set(owner, before + 1);
-    return () => {
-      const left = (this.#owned.get(owner) ?? 1) - 1;
-      if (left === 0) this.#owned.delete(owner);
-      else this.#owned.set(owner, left);
-    };
   }
 
   #rest(key: string, thrown: unknown): void {
