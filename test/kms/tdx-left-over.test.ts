@@ -25,7 +25,8 @@ describe("a certificate", () => {
     expect(withExtension("2.5.29.31", points).crlUris).toEqual(["http://list.example", "http://list.example"]);
     expect(withExtension("2.5.29.31", der.sequence(der.sequence())).crlUris).toEqual([]);
     expect(withExtension("2.5.29.15", der.tlv(3, Uint8Array.of(0))).keyUsage).toEqual({ keyCertSign: false, cRLSign: false });
-    expect(certificate({}).crlUris).toBeUndefined();
+    expect(withExtension("2.5.29.37", der.sequence(der.oid("1.2.3"))).extendedKeyUsage).toEqual(["1.2.3"]);
+    expect(certificate({})).toMatchObject({ crlUris: undefined, extendedKeyUsage: undefined, keyUsage: undefined });
   });
 
   const cases: readonly (readonly [string, () => unknown])[] = [

@@ -4,8 +4,9 @@ import { openChains } from "../../kms/attestation/tdx/chain-verifier.ts";
 import { loadTrustAnchor } from "../../kms/attestation/tdx/trust-anchor.ts";
 import { parseCertificate } from "../../kms/attestation/tdx/x509.ts";
 import { parseChain } from "../../kms/attestation/tdx/x509-path.ts";
+import { KmsError } from "../../kms/errors.ts";
 import * as der from "../../scripts/devnet/der.ts";
-import { type Case, check, leaf, leafPlan, middle, middlePlan, NOW, root, stranger } from "../support/path-world.ts";
+import { type Case, check, leaf, leafPlan, middle, middlePlan, NOW, root, stranger, verifyWorld } from "../support/path-world.ts";
 import * as pki from "../support/tdx-pki.ts";
 
 const year = (text: string) => der.time(new Date(text));
@@ -117,6 +118,42 @@ describe("a certificate path", () => {
     }
   });
 
+  test("needs the name of the issuer and not only its signature", () => {
+    const other = pki.nameOf("Another CA");
+    check({ name: "", code: "unproven.certificate-chain", leaf: { issuer: { ...middle, name: other } } });
+    const ofAnchor = pki.certificate({ ...leafPlan, issuer: { ...root, name: other } });
+    check({ name: "", code: "unproven.certificate-chain", chain: [ofAnchor] });
+  });
+
+  test("goes on to the next candidate where the first leads nowhere", () => {
+    const nowhere = pki.certificate({ ...middlePlan, issuer: pki.party("Nobody") });
+    const chain = [pki.certificate(leafPlan), nowhere, pki.certificate(middlePlan)];
+    check({ name: "", code: "accepted", chain });
+    check({ name: "", code: "unproven.certificate-chain", chain: chain.slice(0, 2) });
+  });
+
+  test.each<[string, readonly Uint8Array[], string]>([
+    ["nobody issued it", [pki.certificate(leafPlan)], "UnknownIssuer"],
+    ["the anchor's name is forged", [pki.certificate({ subject: leaf, issuer: stranger })], "not signed by the trust anchor"],
+    [
+      "its only issuer has ended",
+      [pki.certificate(leafPlan), pki.certificate({ ...middlePlan, notAfter: year("2025-06-01T00:00:00Z") })],
+      "CertExpired",
+    ],
+    [
+      "its first issuer has ended and its second is no CA",
+      [
+        pki.certificate(leafPlan),
+        pki.certificate({ ...middlePlan, notAfter: year("2025-06-01T00:00:00Z") }),
+        pki.certificate({ ...middlePlan, extensions: [pki.notCa] }),
+      ],
+      "CertExpired",
+    ],
+  ])("says first why there is none: %s", (_, chain, why) => {
+    const refusal = { code: "unproven.certificate-chain", message: expect.stringContaining(why) };
+    expect(() => verifyWorld({ chain })).toThrow(expect.objectContaining(refusal));
+  });
+
   test("refuses bytes after a certificate", () => {
     expect(() => parseCertificate(Uint8Array.from([...pki.certificate(leafPlan), 0]))).toThrow(
       expect.objectContaining({ code: "malformed.certificate" }),
@@ -180,6 +217,7 @@ const listCases: readonly (readonly [string, Case["code"], Omit<Case, "name" | "
   ["its number twice", "malformed.collateral", { pckCrl: { extensions: [pki.crlNumber, pki.crlNumber] } }],
   ["a scope without flags, spelled out", "accepted", { pckCrl: { extensions: [scope(flag(1, 0), flag(2, 0))] } }],
   ["a scope of CAs for an intermediate", "accepted", { rootCrl: { extensions: [scope(flag(2))] }, leaf: {} }],
+  ["a scope of everybody for an intermediate", "accepted", { rootCrl: { extensions: [scope()] } }],
   ["a scope of users for an intermediate", "unproven.crl", { rootCrl: { extensions: [scope(flag(1))] } }],
   [
     "one list in common",
@@ -236,12 +274,13 @@ describe("the anchor", () => {
     expect(openChains(lists, anchor, begins).leafOf(chain).isCa).toBe(false);
   });
 
-  test.each<[string, Partial<pki.CertificatePlan>]>([
-    ["no CA", { extensions: [pki.notCa] }],
-    ["issued by another name", { issuer: stranger, subject: middle }],
-    ["signed by another key", { issuer: { ...stranger, name: root.name } }],
-  ])("is refused when it is %s", (_, plan) => {
-    expect(() => anchorWith(plan)).toThrow(expect.objectContaining({ code: "malformed.certificate" }));
+  test.each<[string, Partial<pki.CertificatePlan>, string]>([
+    ["no CA", { extensions: [pki.notCa] }, "need a CA certificate"],
+    ["issued by another name", { issuer: stranger, subject: middle }, "need a self-issued certificate"],
+    ["signed by another key", { issuer: { ...stranger, name: root.name } }, "InvalidSignatureForPublicKey"],
+  ])("is refused when it is %s", (_, plan, why) => {
+    const refusal = { code: "malformed.certificate", message: `Failed to load root ca: ${why}` };
+    expect(() => anchorWith(plan)).toThrow(expect.objectContaining({ ...refusal, cause: expect.any(KmsError) }));
   });
 
   test("vouches for a second leaf with the authorities that are known, and still judges their dates and the leaf", () => {
