@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { parseCertification } from "../../kms/attestation/tdx/certification.ts";
 import type { QeCertification } from "../../kms/attestation/tdx/quote.ts";
-import { parseQuote } from "../../kms/attestation/tdx/quote.ts";
+import { MAX_QUOTE_BYTES, parseQuote } from "../../kms/attestation/tdx/quote.ts";
 import { pckChainOf } from "../../kms/attestation/tdx/verify.ts";
 import { readCollateral, readQuote } from "../support/tdx-samples.ts";
 
@@ -50,4 +50,50 @@ test.each([0, 1, 4, 6, 7, 65535])("certification type %i is read, and names no c
 
 test("a chain that is no UTF-8 is refused", () => {
   expect(() => pckChainOf(certified(5, Uint8Array.of(0xff)))).toThrow(expect.objectContaining({ code: "malformed.quote" }));
+});
+
+describe("the bytes around the parts of a quote", () => {
+  const sample = readQuote("tdx-v4-b0c06f-a.bin").subarray(0, 4936);
+  const enclave = readQuote("sgx-v3-00a067110000.bin");
+  /** Surplus bytes in the QE block and behind it, with the lengths put right. */
+  const padded = (inner: readonly number[], outer: readonly number[], behind: readonly number[] = []) => {
+    const bytes = Uint8Array.from([...sample, ...inner, ...outer, ...behind]);
+    const view = new DataView(bytes.buffer);
+    view.setUint32(632, 4936 - 636 + inner.length + outer.length, true);
+    view.setUint32(766, 4936 - 770 + inner.length, true);
+    return parseQuote(bytes);
+  };
+
+  test("are kept apart: what is left in the auth data, and what follows it", () => {
+    expect(padded([], [])).toMatchObject({ authPadding: new Uint8Array(), trailing: new Uint8Array() });
+    expect(padded([1, 2], [3], [4, 5])).toMatchObject({
+      authPadding: Uint8Array.of(1, 2, 3),
+      trailing: Uint8Array.of(4, 5),
+      signedPart: sample.subarray(0, 632),
+    });
+  });
+
+  test("are 128 KiB at most", () => {
+    const ofLength = (length: number) => Uint8Array.from({ length }, (_, index) => sample[index] ?? 0);
+    expect(parseQuote(ofLength(MAX_QUOTE_BYTES)).trailing).toHaveLength(MAX_QUOTE_BYTES - sample.length);
+    expect(() => parseQuote(ofLength(MAX_QUOTE_BYTES + 1))).toThrow(expect.objectContaining({ code: "malformed.quote" }));
+  });
+
+  test.each<[string, Uint8Array]>([
+    ["version 2", sample.with(0, 2)],
+    ["version 6", sample.with(0, 6)],
+    ["version 260", sample.with(1, 1)],
+    ["a TD in version 3", sample.with(0, 3)],
+    ["TEE type 1 in version 4", sample.with(4, 1)],
+    ["TEE type 1 in version 3", enclave.with(4, 1)],
+    ["a TD's type on an enclave's version 3", enclave.with(4, 0x81)],
+  ])("say nothing with %s", (_, bytes) => {
+    expect(() => parseQuote(bytes)).toThrow(expect.objectContaining({ code: "malformed.quote" }));
+  });
+
+  test("may call an enclave's report version 4, which is for the verifier to refuse", () => {
+    const { qe } = quote;
+    const bytes = Uint8Array.from([...sample.subarray(0, 48).with(4, 0), ...qe.reportBytes, ...sample.subarray(632)]);
+    expect(parseQuote(bytes)).toMatchObject({ version: 4, teeType: 0, body: qe.report, signature: quote.signature });
+  });
 });
