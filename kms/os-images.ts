@@ -1,4 +1,5 @@
 /** The OS image check of a KMS from its settings: images and measurements on disk, ACPI digests from a file and a program. */
+import { hash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import type { AcpiSource } from "./attestation/image/acpi.ts";
 import { createAcpiData } from "./attestation/image/acpi-data.ts";
@@ -31,15 +32,15 @@ export async function createOsImages(image: Settings["image"]): Promise<OsImages
   };
   if (!image.verify) return { check: undefined, counts, reportTo };
   await images.recover();
-  const measurements = createMeasurementStore(cacheDir);
-  const checkLegacy = createLegacyCheck({ images, measurements, acpi: await acpiSource(image) });
+  const data = image.acpiDataFile === undefined ? undefined : await loadAcpiData(image.acpiDataFile);
+  const measurements = createMeasurementStore(cacheDir, data?.sha256);
+  const checkLegacy = createLegacyCheck({ images, measurements, acpi: acpiSource(image, data?.source) });
   return { check: createOsImageCheck(checkLegacy), counts, reportTo };
 }
 
 /** The file first: it costs nothing, and an operator who wrote an entry means it. */
-async function acpiSource({ acpiDataFile, programPath }: Settings["image"]): Promise<AcpiSource> {
+function acpiSource({ programPath }: Settings["image"], data: AcpiSource | undefined): AcpiSource {
   const program = createAcpiProgram({ program: ACPI_PROGRAM, environment: { PATH: programPath } });
-  const data = acpiDataFile === undefined ? undefined : await loadAcpiData(acpiDataFile);
   if (data === undefined) return program;
   return {
     async digestsOf(machine, paths) {
@@ -56,9 +57,10 @@ async function acpiSource({ acpiDataFile, programPath }: Settings["image"]): Pro
   };
 }
 
-async function loadAcpiData(file: string): Promise<AcpiSource> {
+async function loadAcpiData(file: string): Promise<{ readonly source: AcpiSource; readonly sha256: string }> {
   try {
-    return createAcpiData(await readFile(file, "utf8"));
+    const text = await readFile(file, "utf8");
+    return { source: createAcpiData(text), sha256: hash("sha256", text) };
   } catch (cause) {
     const why = cause instanceof KmsError ? cause.message : "cannot be read";
     throw new KmsError("malformed.config", `core.image.acpi_data: ${file}: ${why}`, { cause });

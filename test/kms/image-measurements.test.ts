@@ -108,6 +108,16 @@ describe("a measurement", () => {
     expect(registersText(registers)).toBe(text);
   });
 
+  test("that was computed under a file of ACPI digests says which, and counts under no other and under none", async () => {
+    const [one, other] = ["1".repeat(64), "2".repeat(64)];
+    const under = (file?: string) => createMeasurementStore(dir, file).load(key);
+    await createMeasurementStore(dir, one).store(key, registers);
+    expect(JSON.parse(readFileSync(file, "utf8"))).toEqual({ ...JSON.parse(text), acpi_data: one });
+    expect([await under(one), await under(other), await under()]).toEqual([registers, undefined, undefined]);
+    await createMeasurementStore(dir).store(key, registers);
+    expect([await under(one), await under()]).toEqual([undefined, registers]);
+  });
+
   test("replaces another", async () => {
     const store = createMeasurementStore(dir);
     await store.store(key, { ...registers, rtmr2: registers.mrtd });

@@ -57,9 +57,9 @@ async function guest(acpi: AcpiDigests): Promise<AppraisedBoot> {
   } as unknown as AppraisedBoot;
 }
 
-function dataFile(cpuCount: number): string {
+function dataFile(cpuCount: number, digests = fromFile): string {
   const machine = recordOf(acpiMachineOf({ ...config, cpuCount }));
-  const { loader, rsdp, tables } = fromFile;
+  const { loader, rsdp, tables } = digests;
   const entry = { machine, loader: toHex(loader), rsdp: toHex(rsdp), tables: toHex(tables) };
   const file = join(dir, "acpi.json");
   writeFileSync(file, JSON.stringify({ version: 1, entries: [entry] }));
@@ -89,6 +89,15 @@ describe("ACPI digests", () => {
     await check(await guest(acpiDigestsOf(blob)), { acpiDataFile: dataFile(3) });
     rmSync(join(dir, "cache", "measurements"), { recursive: true });
     await check(await guest(acpiDigestsOf(blob)), {});
+  });
+
+  test("of an entry that was wrong are out of force when the file changes, or goes", async () => {
+    const wrong = { ...fromFile, tables: sha384(utf8("made up")) };
+    await check(await guest(wrong), { acpiDataFile: dataFile(2, wrong) });
+    const mended = await refusal(check(await guest(wrong), { acpiDataFile: dataFile(2) }));
+    expect(mended).toEqual({ code: "unproven.os-image", message: expect.stringMatching(/^RTMR0 mismatch/) });
+    expect((await refusal(check(await guest(wrong), {}))).code).toBe("unavailable.acpi-tables");
+    await check(await guest(fromFile), { acpiDataFile: dataFile(2) });
   });
 
   test("that neither has are missing, and the refusal says what was tried", async () => {

@@ -25,20 +25,22 @@ const register = z.string().regex(/^[0-9a-f]{96}$/);
 const schema = z.strictObject({
   version: z.literal(VERSION),
   measurements: z.strictObject({ mrtd: register, rtmr0: register, rtmr1: register, rtmr2: register }),
+  acpi_data: z.string().optional(),
 });
 
-export function createMeasurementStore(cacheDir: string): MeasurementStore {
+/** What was computed under another file of ACPI digests, named by its digest, counts as none: an entry that was wrong goes with the file. */
+export function createMeasurementStore(cacheDir: string, acpiData?: string): MeasurementStore {
   const folder = join(cacheDir, "measurements");
   return {
     async load(key) {
       const text = await readOwn(join(folder, `${key}.json`)).catch(() => undefined);
-      return text === undefined ? undefined : parseRegisters(text);
+      return text === undefined ? undefined : parseRegisters(text, acpiData);
     },
     async store(key, registers) {
       try {
         await mkdir(folder, { recursive: true, mode: 0o700 });
         await makeRoom(folder);
-        await writeWhole(folder, `${key}.json`, registersText(registers));
+        await writeWhole(folder, `${key}.json`, registersText(registers, acpiData));
       } catch {
         // kept in no other place: the next check computes it again
       }
@@ -46,14 +48,15 @@ export function createMeasurementStore(cacheDir: string): MeasurementStore {
   };
 }
 
-export function registersText({ mrtd, rtmr0, rtmr1, rtmr2 }: LaunchRegisters): string {
+/** Without a file of ACPI digests it is what dstack writes. */
+export function registersText({ mrtd, rtmr0, rtmr1, rtmr2 }: LaunchRegisters, acpiData?: string): string {
   const measurements = { mrtd: toHex(mrtd), rtmr0: toHex(rtmr0), rtmr1: toHex(rtmr1), rtmr2: toHex(rtmr2) };
-  return JSON.stringify({ version: VERSION, measurements });
+  return JSON.stringify({ version: VERSION, measurements, acpi_data: acpiData });
 }
 
-function parseRegisters(text: string): LaunchRegisters | undefined {
+function parseRegisters(text: string, acpiData: string | undefined): LaunchRegisters | undefined {
   const { data } = schema.safeParse(readJson(text));
-  if (data === undefined) return undefined;
+  if (data === undefined || data.acpi_data !== acpiData) return undefined;
   const bytes = (hex: string) => fromHex(hex, "register", REGISTER_BYTES);
   const { mrtd, rtmr0, rtmr1, rtmr2 } = data.measurements;
   return { mrtd: bytes(mrtd), rtmr0: bytes(rtmr0), rtmr1: bytes(rtmr1), rtmr2: bytes(rtmr2) };
