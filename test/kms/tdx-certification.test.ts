@@ -96,4 +96,20 @@ describe("the bytes around the parts of a quote", () => {
     const bytes = Uint8Array.from([...sample.subarray(0, 48).with(4, 0), ...qe.reportBytes, ...sample.subarray(632)]);
     expect(parseQuote(bytes)).toMatchObject({ version: 4, teeType: 0, body: qe.report, signature: quote.signature });
   });
+
+  /** Version 5 with any body under any type and size. */
+  const described = (type: number, body: Uint8Array, size = body.length) => {
+    const descriptor = Uint8Array.of(type, 0, size % 256, size >> 8, 0, 0);
+    return Uint8Array.from([...sample.subarray(0, 48).with(0, 5), ...descriptor, ...body, ...sample.subarray(632)]);
+  };
+
+  test.each([
+    { type: 1, body: quote.qe.reportBytes, expected: quote.qe.report },
+    { type: 2, body: sample.subarray(48, 632), expected: quote.body },
+  ])("name the body of type $type in version 5, and its size", ({ type, body, expected }) => {
+    expect(parseQuote(described(type, body))).toMatchObject({ version: 5, body: expected, signature: quote.signature });
+    for (const size of [body.length - 1, body.length + 1]) {
+      expect(() => parseQuote(described(type, body, size))).toThrow(expect.objectContaining({ code: "malformed.quote" }));
+    }
+  });
 });

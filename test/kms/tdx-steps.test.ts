@@ -1,4 +1,5 @@
 /** Steps that only a signer can break: collateral signed with other contents, quotes with other parts, SGX extensions of other shapes. */
+import { createHash } from "node:crypto";
 import { describe, expect, test } from "vitest";
 import { type Collateral, parseCollateral } from "../../kms/attestation/tdx/collateral.ts";
 import { parsePlatformIdentity } from "../../kms/attestation/tdx/pck.ts";
@@ -208,6 +209,19 @@ describe("a quote", () => {
     const bound = report.reportData.with(31, (report.reportData[31] ?? 0) ^ 1);
     const attempt = () => verify({ quote: { qe: { ...quote.qe, report: { ...report, reportData: bound } } } });
     expect(attempt).toThrow(expect.objectContaining({ code: "unproven.qe-report" }));
+  });
+
+  test.each([
+    { length: 31, code: "unproven.qe-report" },
+    { length: 32, code: "accepted" },
+    { length: 33, code: "unproven.qe-report" },
+  ])("of a QE that vouches for its key with $length bytes of its own: $code", ({ length, code }) => {
+    const authData = new Uint8Array(length).fill(7);
+    const bound = createHash("sha256").update(quote.attestationKey).update(authData).digest();
+    const report = { ...quote.qe.report, reportData: Uint8Array.from([...bound, ...new Uint8Array(32)]) };
+    const attempt = () => verify({ quote: { qe: { ...quote.qe, report, authData } } });
+    if (code === "accepted") expect(attempt().status).toBe("UpToDate");
+    else expect(attempt).toThrow(expect.objectContaining({ code }));
   });
 
   test("may end its auth data with zeros", () => {
