@@ -91,6 +91,19 @@ describe("the bytes around the parts of a quote", () => {
     expect(() => parseQuote(bytes)).toThrow(expect.objectContaining({ code: "malformed.quote" }));
   });
 
+  test("say nothing with a TD's report where version 3 would have an enclave's, all else in place", () => {
+    const auth = Uint8Array.from([...sample.subarray(636, 764), ...sample.subarray(770)]);
+    const bytes = Uint8Array.from([...sample.subarray(0, 636).with(0, 3), ...auth]);
+    new DataView(bytes.buffer).setUint32(632, auth.length, true);
+    expect(() => parseQuote(bytes)).toThrow(expect.objectContaining({ code: "malformed.quote" }));
+    expect(
+      parseQuote(Uint8Array.from([...bytes.with(4, 0).subarray(0, 48), ...quote.qe.reportBytes, ...bytes.subarray(632)])),
+    ).toMatchObject({
+      version: 3,
+      body: quote.qe.report,
+    });
+  });
+
   test("may call an enclave's report version 4, which is for the verifier to refuse", () => {
     const { qe } = quote;
     const bytes = Uint8Array.from([...sample.subarray(0, 48).with(4, 0), ...qe.reportBytes, ...sample.subarray(632)]);
