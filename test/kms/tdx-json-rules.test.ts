@@ -1,6 +1,6 @@
 /** The signed JSON objects of Intel, one fault each: members, types, ranges, statuses, and texts that are an attack on a reader. */
 import { describe, expect, test } from "vitest";
-import { parseJson } from "../../kms/attestation/tdx/json-text.ts";
+import { cutMembers, parseJson } from "../../kms/attestation/tdx/json-text.ts";
 import { parseQeIdentity } from "../../kms/attestation/tdx/qe-identity.ts";
 import { parseTcbInfo } from "../../kms/attestation/tdx/tcb-info.ts";
 import { readCollateral } from "../support/tdx-samples.ts";
@@ -177,6 +177,9 @@ describe("a text", () => {
     ["with white space of another kind", '{\u00a0"a":1}'],
     ["with a word that is cut off", "tru"],
     ["with a word of another language", "undefined"],
+    ["with a word of as many letters as true", "trux"],
+    ["with a word of as many letters as false", '{"a":fatal}'],
+    ["with a word of as many letters as null", "[nope]"],
     ["with an array that does not end", "[1"],
     ["with an object that does not end", '{"a":1'],
     ["with a member named __proto__", '{"__proto__":{"id":"TDX"}}'],
@@ -193,6 +196,19 @@ describe("a text", () => {
       toString: [true, false],
     });
     expect(parseJson('"\\"\\\\\\/\\b\\f\\n\\r\\t\\u00e9"', "test")).toBe('"\\/\b\f\n\r\té');
+  });
+
+  test("gives its members as they stand, and is a whole object", () => {
+    const members = cutMembers(' {"a" : [1, 2] ,"b":{ "c":"}" }}\n', "test");
+    expect([...members]).toEqual([
+      ["a", "[1, 2]"],
+      ["b", '{ "c":"}" }'],
+    ]);
+    expect(cutMembers("{}", "test").size).toBe(0);
+    for (const text of ['{"a":1}x', '{"a":1}{}', "[1]", '"a"', "", '{"a":1,"a":1}', `{"a":${nested(33)}}`]) {
+      expect(() => cutMembers(text, "test")).toThrow(refused);
+    }
+    expect(cutMembers(`{"a":${nested(32)}}`, "test").size).toBe(1);
   });
 
   test("has numbers of up to fifteen characters, and none that are cut", () => {
