@@ -16,6 +16,7 @@ import { utf8 } from "../kms/bytes.ts";
 import { loadConfig } from "../kms/config.ts";
 import { KmsError } from "../kms/errors.ts";
 import { type CommandResult, hinted, usageError } from "./lib/cli.ts";
+import { bundleText } from "./lib/collateral-file.ts";
 import { readInput, readInputText } from "./lib/input-file.ts";
 
 export interface FolderFlags {
@@ -103,7 +104,7 @@ export async function importCollateral(
   flags: FolderFlags & { readonly dryRun?: true },
   now = new Date(),
 ): Promise<CommandResult> {
-  const bundle = decodeBundle(await readInputText(file, MAX_BUNDLE_BYTES));
+  const bundle = decodeBundle(bundleText(await readInputText(file, MAX_BUNDLE_BYTES)));
   const place = await placeOf(flags);
   const isDry = flags.dryRun === true;
   const imported = await importBundle(bundle, { ...place, now }, isDry);

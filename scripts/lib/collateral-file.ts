@@ -12,13 +12,24 @@ export function parseCollateralFile(text: string): Collateral {
   if (text.length > MAX_COLLATERAL_CHARACTERS) {
     throw refuse(`at most ${MAX_COLLATERAL_CHARACTERS} characters, have ${text.length}`);
   }
+  return parseCollateral(spelledPlainly(unwrapped(parseJson(text, "collateral"))));
+}
+
+/** What an import takes: a bundle as it stands, or one platform's collateral in its plain spelling. */
+export function bundleText(text: string): string {
+  if (text.length > MAX_COLLATERAL_CHARACTERS) return text;
+  const document = parseJson(text, "bundle");
+  return isObject(document) && !("format" in document) ? spelledPlainly(unwrapped(document)) : text;
+}
+
+function spelledPlainly(collateral: object): string {
   const members = new Map<string, unknown>();
-  for (const [name, value] of Object.entries(unwrapped(parseJson(text, "collateral")))) {
+  for (const [name, value] of Object.entries(collateral)) {
     const snake = snakeCase(name);
     if (members.has(snake)) throw refuse(`${snake}: a member is repeated in another spelling`);
     members.set(snake, binary.includes(snake) ? hexOf(value, snake) : value);
   }
-  return parseCollateral(JSON.stringify(Object.fromEntries(members)));
+  return JSON.stringify(Object.fromEntries(members));
 }
 
 function unwrapped(document: unknown): object {

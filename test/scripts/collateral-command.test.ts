@@ -70,6 +70,16 @@ describe("collateral", () => {
     expect(JSON.parse(one.out)).toEqual(JSON.parse(readFileSync(bundle, "utf8")));
   });
 
+  test("of one platform may be spelled as other tools do", async () => {
+    const camel = Object.entries(JSON.parse(collateralJson(platform.collateral(now))) as Record<string, string>).map(
+      ([name, value]) => [name.replace(/_(.)/g, (_, letter: string) => letter.toUpperCase()), value],
+    );
+    writeFileSync(bundle, JSON.stringify({ quote_collateral: Object.fromEntries(camel) }));
+    expect(await run("import", bundle)).toMatchObject({ code: 0, out: expect.stringContaining("imported 4 parts") });
+    writeFileSync(bundle, "[]");
+    expect(await run("import", bundle)).toMatchObject({ code: 2, err: expect.stringContaining("malformed.collateral") });
+  });
+
   test("comes from a PCCS on a machine without a KMS", async () => {
     const pccs = await startPccs(now);
     const where = ["--dir", `${dir}-collected`, "--root", join(base, "root.pem")];
