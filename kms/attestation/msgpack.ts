@@ -139,11 +139,8 @@ export class MsgpackReader {
     if (head === 0xcb) return 8;
     if (head >= 0xcc && head <= 0xcf) return 2 ** (head - 0xcc);
     if (head >= 0xd0 && head <= 0xd3) return 2 ** (head - 0xd0);
-    const size = this.#textSize(head, field) ?? this.#binSize(head, field);
-    if (size === undefined && (head === 0xc1 || (head >= 0xc7 && head <= 0xd8))) {
-      throw this.#refuse(`${field}: no value starts with byte ${head}`);
-    }
-    return size;
+    if (head === 0xc1 || (head >= 0xc7 && head <= 0xd8)) throw this.#refuse(`${field}: no value starts with byte ${head}`);
+    return this.#textSize(head, field) ?? this.#binSize(head, field);
   }
 
   #refuse(message: string): KmsError {

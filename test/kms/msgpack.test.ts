@@ -41,7 +41,7 @@ describe("an unsigned integer", () => {
 });
 
 describe.each(lengths)("of %i", (length) => {
-  const bytes = Uint8Array.from({ length }, (_, index) => index % 251);
+  const bytes = Uint8Array.from({ length }, (_, index) => index % 256);
 
   test("bytes are read and written as the other library has them", () => {
     expect(
