@@ -14,6 +14,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, describe, expect, test } from "vitest";
 import { type CollateralDisk, collateralFolder, systemCollateralDisk } from "../../kms/attestation/tdx/collateral-disk.ts";
+import { decodeIndex, encodeIndex } from "../../kms/attestation/tdx/collateral-index.ts";
 import { digestOf } from "../../kms/attestation/tdx/collateral-items.ts";
 import { type CollateralStore, createCollateralStore } from "../../kms/attestation/tdx/collateral-store.ts";
 import { parseQuote } from "../../kms/attestation/tdx/quote.ts";
@@ -84,6 +85,18 @@ describe("the folder", () => {
     expect(items()).toHaveLength(4);
     expect(readdirSync(path).sort()).toEqual([".lock", "index.json", "items"]);
     for (const file of [...items(), index]) expect(statSync(file).mode & 0o777).toBe(0o600);
+    for (const folder of [path, join(path, "items")]) expect(statSync(folder).mode & 0o777).toBe(0o700);
+  });
+
+  test("is closed to others with the next part, where somebody opened it", async () => {
+    const { pccs, path, open, at } = await filled();
+    for (const folder of [path, join(path, "items")]) chmodSync(folder, 0o777);
+    at(new Date(start.getTime() + hour));
+    pccs.publish({ evaluationNumber: 21, crlNumber: 10 });
+    const store = open();
+    await store.collateralFor(quote);
+    await store.refresh();
+    await store.settled();
     for (const folder of [path, join(path, "items")]) expect(statSync(folder).mode & 0o777).toBe(0o700);
   });
 
@@ -163,6 +176,21 @@ describe("what is damaged on disk", () => {
     expect((await open(systemCollateralDisk, true).collateralFor(quote)).tcbInfo).toContain(":20");
   });
 
+  test("a floor with a digit changed does not refuse what is newer, and is said to the operator", async () => {
+    const { pccs, open, index, at } = await filled();
+    const text = readFileSync(index, "utf8");
+    const higher = text.replace(/"number": "20"/g, '"number": "90"');
+    expect(higher).not.toBe(text);
+    writeFileSync(index, higher);
+    at(new Date(start.getTime() + hour));
+    pccs.publish({ evaluationNumber: 21, crlNumber: 10 });
+    const store = open();
+    await store.collateralFor(quote);
+    await store.refresh();
+    expect((await store.collateralFor(quote)).tcbInfo).toContain('"tcbEvaluationDataNumber":21');
+    expect(store.takeProblems().join()).toContain("checksum");
+  });
+
   test("a file that says something else under a digest of its own is verified like an answer", async () => {
     const { open, items, index, path } = await filled();
     const file =
@@ -171,7 +199,9 @@ describe("what is damaged on disk", () => {
     const forged = readFileSync(file, "utf8").replaceAll("OutOfDate", "UpToDate");
     const digest = digestOf(Buffer.from(forged));
     writeFileSync(join(path, "items", digest), forged);
-    writeFileSync(index, readFileSync(index, "utf8").replace(file.split("/").at(-1) ?? "", digest));
+    const { files, ...rest } = decodeIndex(readFileSync(index, "utf8"));
+    const named = [...files].map(([name, old]) => [name, file.endsWith(old) ? digest : old] as const);
+    writeFileSync(index, encodeIndex({ ...rest, files: new Map(named) }));
     const offline = open(systemCollateralDisk, true);
     await expect(offline.collateralFor(quote)).rejects.toEqual(refused("unavailable.collateral"));
     expect(offline.takeProblems().join()).toContain("Signature is invalid for tcb_info");

@@ -54,6 +54,25 @@ describe("an index", () => {
   });
 });
 
+describe("an index with one digit changed is none:", () => {
+  const text = Buffer.from(encodeIndex(withItem(withItem(emptyIndex, tcbOf(1)), chainOf(1)))).toString();
+  const places = [...text.matchAll(/[0-9]/g)].map(({ index }) => index);
+
+  test(`each of ${places.length}`, () => {
+    const taken = places.filter((at) => {
+      const changed = `${text.slice(0, at)}${(Number(text[at]) + 1) % 10}${text.slice(at + 1)}`;
+      try {
+        decodeIndex(changed);
+        return true;
+      } catch (thrown) {
+        expect(thrown).toMatchObject({ code: "malformed.collateral" });
+        return false;
+      }
+    });
+    expect(taken).toEqual([]);
+  });
+});
+
 describe("a rank", () => {
   const now = { number: "20", issued: 1_000 };
   test.each([

@@ -106,7 +106,10 @@ describe("after what was accepted, the PCCS serves", () => {
     pccs.publish({ ...newest, crlNumber: 8, crlNextUpdate: later(60 * day) });
     at(later(day + hour));
     const restarted = open();
-    await expect(restarted.collateralFor(quote)).rejects.toEqual(refused("unproven.collateral-older"));
+    await expect(restarted.collateralFor(quote)).rejects.toMatchObject({
+      code: "unproven.collateral-older",
+      message: expect.stringMatching(/update=early.*\.\/run collateral reset/),
+    });
     pccs.publish({ ...newest, crlNumber: 10, crlNextUpdate: later(60 * day) });
     expect(verifyQuote({ quote, collateral: await restarted.collateralFor(quote), anchor, now: later(day + hour) }).status).toBe(
       "UpToDate",

@@ -22,6 +22,7 @@ import type { TrustAnchor } from "./trust-anchor.ts";
 /** A revocation list in hex with its chain. */
 const MAX_ITEM_BYTES = 4 * 1024 * 1024;
 const FOLDER_MODE = 0o700;
+const OTHERS_MAY_ACCESS = 0o077;
 const FILE_MODE = 0o600;
 const INDEX = "index.json";
 const TEMPORARY = "index.part";
@@ -42,7 +43,8 @@ export interface CollateralDisk {
 export const systemCollateralDisk: CollateralDisk = {
   async makeFolder(path) {
     const first = await mkdir(path, { recursive: true, mode: FOLDER_MODE });
-    if (first !== undefined) await chmod(path, FOLDER_MODE);
+    const isOpen = first === undefined && ((await stat(path)).mode & OTHERS_MAY_ACCESS) !== 0;
+    if (first !== undefined || isOpen) await chmod(path, FOLDER_MODE); // another owner's is refused here
   },
   async write(path, content) {
     await rm(path, { force: true });

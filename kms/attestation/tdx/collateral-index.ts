@@ -1,4 +1,5 @@
 /** The index of a collateral folder: which file is the newest of each part, and how new each was, so that none ever goes back. */
+import { hash } from "node:crypto";
 import { z } from "zod";
 import { utf8 } from "../../bytes.ts";
 import { KmsError } from "../../errors.ts";
@@ -26,30 +27,37 @@ const rankSchema = z.strictObject({
   number: z.string().regex(/^(?:0|[1-9][0-9]{0,49})$/),
   issued: z.int().min(0),
 });
+const FORMAT = "keyward-collateral-index";
+const VERSION = 2;
 const indexSchema = z.strictObject({
-  format: z.literal("keyward-collateral-index"),
-  version: z.literal(1),
+  format: z.literal(FORMAT),
+  version: z.literal(VERSION),
   generation: z.int().min(0),
   floors: z.record(name, rankSchema),
   files: z.record(name, z.string().regex(/^[0-9a-f]{64}$/)),
+  checksum: z.string(),
 });
 
-export function encodeIndex({ generation, floors, files }: CollateralIndex): Uint8Array {
-  const document = {
-    format: "keyward-collateral-index",
-    version: 1,
-    generation,
-    floors: Object.fromEntries(floors),
-    files: Object.fromEntries(files),
-  };
-  return utf8(`${JSON.stringify(document, undefined, 1)}\n`);
+export function encodeIndex(index: CollateralIndex): Uint8Array {
+  return utf8(`${JSON.stringify({ ...contentOf(index), checksum: checksumOf(index) }, undefined, 1)}\n`);
+}
+
+function contentOf({ generation, floors, files }: CollateralIndex) {
+  return { format: FORMAT, version: VERSION, generation, floors: Object.fromEntries(floors), files: Object.fromEntries(files) };
+}
+
+/** Against a failing disk: with one flipped digit a floor refuses all that Intel publishes. It is no secret, so it stops nobody who writes the file. */
+function checksumOf(index: CollateralIndex): string {
+  return hash("sha256", JSON.stringify(contentOf(index)));
 }
 
 export function decodeIndex(text: string): CollateralIndex {
   const parsed = indexSchema.safeParse(parseJson(text, "index"));
   if (!parsed.success) throw new KmsError("malformed.collateral", `index: ${z.prettifyError(parsed.error)}`);
   const { generation, floors, files } = parsed.data;
-  return { generation, floors: new Map(Object.entries(floors)), files: new Map(Object.entries(files)) };
+  const index = { generation, floors: new Map(Object.entries(floors)), files: new Map(Object.entries(files)) };
+  if (checksumOf(index) !== parsed.data.checksum) throw new KmsError("malformed.collateral", "index: its checksum is another");
+  return index;
 }
 
 export interface StoredItem {
@@ -82,7 +90,9 @@ export function withItem(index: CollateralIndex, { item, digest }: StoredItem): 
 export function requireNotOlder(part: string, rank: Rank, floor: Rank | undefined): void {
   if (floor === undefined || !isOlder(rank, floor)) return;
   const say = ({ number, issued }: Rank) => `number ${number} of ${new Date(issued * 1000).toISOString().slice(0, 19)}Z`;
-  throw new KmsError("unproven.collateral-older", `${part}: ${say(rank)} is older than ${say(floor)}, which was accepted before`);
+  const what = `${part}: ${say(rank)} is older than ${say(floor)}, which was accepted before`;
+  const remedy = "if that came from a service with update=early, or from a test: ./run collateral reset";
+  throw new KmsError("unproven.collateral-older", `${what} (${remedy})`);
 }
 
 /** What whole files say when the index is lost: the newest of each part, and its rank as the floor. */
