@@ -104,10 +104,13 @@ describe("the bytes around the parts of a quote", () => {
     });
   });
 
-  test("may call an enclave's report version 4, which is for the verifier to refuse", () => {
+  test("may call an enclave's report version 4, which is for the verifier to refuse, and no version that is unknown", () => {
     const { qe } = quote;
     const bytes = Uint8Array.from([...sample.subarray(0, 48).with(4, 0), ...qe.reportBytes, ...sample.subarray(632)]);
     expect(parseQuote(bytes)).toMatchObject({ version: 4, teeType: 0, body: qe.report, signature: quote.signature });
+    for (const version of [0, 2, 6]) {
+      expect(() => parseQuote(bytes.with(0, version))).toThrow(expect.objectContaining({ code: "malformed.quote" }));
+    }
   });
 
   /** Version 5 with any body under any type and size. */
