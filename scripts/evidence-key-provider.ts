@@ -1,4 +1,4 @@
-/** Shows which SGX enclave sealed a guest's disk key: the answer that the guest got, the quote it asked with, and the evidence it gives now. */
+/** Shows which SGX enclave answered a guest that asked for its disk key: the answer, the quote it asked with, and the evidence it gives now. */
 import { createHash } from "node:crypto";
 import { encodeKeyProviderInfo } from "../kms/attestation/key-provider-info.ts";
 import {
@@ -39,13 +39,13 @@ export interface KeyProviderProofReport {
   readonly deviceId: string;
   /** What the guest has to have recorded. */
   readonly keyProviderEvent: string;
-  /** Null when no evidence was given to compare. */
-  readonly sealedGuest: boolean | null;
+  /** By a guest of the same launch, in the evidence; null when none was given to compare. */
+  readonly isRecorded: boolean | null;
 }
 
 export async function keyProviderResult(options: KeyProviderOptions): Promise<CommandResult> {
   const report = await proveKeyProviderFiles(options);
-  const notes = report.sealedGuest === null ? ["without --evidence nothing shows that a guest took this key"] : [];
+  const notes = report.isRecorded === null ? ["without --evidence nothing shows that a guest took a key of this enclave"] : [];
   return { json: report, text: inWords(report), notes };
 }
 
@@ -96,7 +96,7 @@ function reportOn(proof: KeyProviderProof, isCompared: boolean): KeyProviderProo
     guest: { tcbStatus: guest.status, advisoryIds: guest.advisoryIds },
     deviceId: createHash("sha256").update(guest.ppid).digest("hex"),
     keyProviderEvent: fromUtf8(event, "key-provider event", "fault.internal"),
-    sealedGuest: isCompared ? true : null,
+    isRecorded: isCompared ? true : null,
   };
 }
 
@@ -111,7 +111,8 @@ function inWords(report: KeyProviderProofReport): string {
     guest: tcb(report.guest),
     deviceId: report.deviceId,
     event: report.keyProviderEvent,
-    evidence: report.sealedGuest === null ? "not given" : "of the guest that asked, and names this enclave",
+    evidence:
+      report.isRecorded === null ? "not given" : "of a guest with the launch of the one that asked, and names this enclave",
   };
   return ["proven", ...Object.entries(lines).map(([name, value]) => `  ${name.padEnd(10)} ${value}`)].join("\n");
 }

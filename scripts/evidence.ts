@@ -16,10 +16,11 @@ A quote without an event log proves no boot: bootInfo is null.
 The report data has to be that of a certificate's key; otherwise it is printed, not judged: compare it with the value you expect.
 Registers that the event log, or the firmware's own with --ccel, does not account for are a refusal.`;
 
-const KEY_PROVIDER_DESCRIPTION = `Prove which SGX enclave sealed the disk of a guest in local-key-provider mode.
+const KEY_PROVIDER_DESCRIPTION = `Prove which SGX enclave answered a guest in local-key-provider mode.
 
 The answer's quote is verified by DCAP, has to be bound to the encrypted key, and to come from the machine of the guest's quote.
-With --evidence, the guest has to be the one that asked, and its key-provider event has to name that enclave.`;
+With --evidence, the guest has to have the launch registers of the one that asked, and its key-provider event has to name that enclave.
+For whose public key the key is encrypted, and what it is, no quote says.`;
 
 const hints: Readonly<Partial<Record<Code, string>>> = {
   "unavailable.collateral": "pass --collateral FILE to verify without a network, or --pccs URL for another server",
@@ -65,7 +66,7 @@ function createProgram(chosen: (work: Work) => void): Command {
     .action((file: string, flags: Flags) => chosen(() => withHints(hints, () => verify(file, flags))));
   program
     .command("key-provider")
-    .summary("prove which SGX enclave sealed a guest's disk")
+    .summary("prove which SGX enclave answered a guest that asked for its disk key")
     .description(KEY_PROVIDER_DESCRIPTION)
     .requiredOption("--response <file>", "the key provider's answer, JSON")
     .requiredOption("--quote <file>", "the quote that the guest asked with")

@@ -1,4 +1,4 @@
-/** The local key provider's answer: an SGX enclave on the guest's own machine, proven by its quote, and the disk key that it sealed. */
+/** The local key provider's answer: an SGX enclave on the guest's own machine, proven by its quote, and the encrypted key whose hash it quotes. */
 import { createHash } from "node:crypto";
 import { concat, equal, fromHex, fromUtf8, isZero, toHex } from "../bytes.ts";
 import { KmsError } from "../errors.ts";
@@ -71,7 +71,10 @@ class Proof {
 
 type EnclaveIdentity = Pick<Proof, "mrEnclave" | "mrSigner" | "isvProdId" | "isvSvn">;
 
-/** An enclave of this MRENCLAVE, on the machine of the guest's quote, sealed this key to the guest. */
+/**
+ * An enclave of this MRENCLAVE, on the machine of the guest's quote, quoted the hash of this encrypted key. No quote says for whose public key it
+ * was encrypted, in answer to which request, or what is in it: only the guest, which opens it, and the code of the enclave do.
+ */
 export type KeyProviderProof = Proof;
 
 /** The guest's own check of the answer, and what a guest leaves out because it sits on the machine: that both quotes are of one. */
@@ -104,7 +107,10 @@ function requireSameMachine(provider: VerifiedQuote, guest: VerifiedTdQuote): vo
   if (!equal(provider.ppid, guest.ppid)) throw refuse("the two quotes are of different platforms");
 }
 
-/** The guest that asked is the one of this evidence, and what it recorded is the enclave that answered. */
+/**
+ * A guest of the same launch on the same machine, at the same point of its boot, recorded the enclave that answered: its own measured code says
+ * that it took a key of that enclave. That it took this answer, or is that very run, is not shown: two runs of one image have the same registers.
+ */
 export function requireSealedBy(proof: KeyProviderProof, { evidence, quote }: VerifiedEvidence): void {
   const { body: asked } = proof.guest.quote;
   const { body } = quote.quote;

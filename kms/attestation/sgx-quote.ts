@@ -1,4 +1,4 @@
-/** Quotes of SGX enclaves, which no guest sends: a local key provider proves with one which enclave sealed a disk. */
+/** Quotes of SGX enclaves, which no guest sends: a local key provider shows with one which enclave answered. */
 import { KmsError } from "../errors.ts";
 import type { OpenedCollateral } from "./tdx/opened-collateral.ts";
 import type { Quote } from "./tdx/quote.ts";

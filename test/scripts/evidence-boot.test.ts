@@ -194,9 +194,9 @@ describe("evidence key-provider", () => {
       mrEnclave: toHex(enclave.mrEnclave),
       provider: { tcbStatus: "UpToDate", advisoryIds: [] },
       keyProviderEvent: record,
-      sealedGuest: true,
+      isRecorded: true,
     });
-    expect((await proveKeyProviderFiles(options)).sealedGuest).toBeNull();
+    expect((await proveKeyProviderFiles(options)).isRecorded).toBeNull();
   });
 
   test.each<[string, object, string]>([
