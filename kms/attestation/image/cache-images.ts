@@ -1,6 +1,7 @@
 /** The OS images on disk, one folder each under the image's hash: downloaded when an allowed guest first needs one, proved again on use. */
 import { mkdir, mkdtemp, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { BoundedMap } from "../../bounded-map.ts";
 import { toHex } from "../../bytes.ts";
 import { KmsError } from "../../errors.ts";
 import { type Fetch, openArchive } from "./archive-fetch.ts";
@@ -194,16 +195,13 @@ interface KnownImages {
 /** Files are hashed once a process, and again when their inode, size or a time of theirs is another. */
 function createKnownImages(): KnownImages {
   const proven = new Map<string, string>();
-  const loaded = new Map<string, { readonly marks: string; readonly files: ImageFiles }>();
+  const loaded = new BoundedMap<string, { readonly marks: string; readonly files: ImageFiles }>(MAX_LOADED);
   return {
     async files(dir, manifest) {
       const marks = await marksOf(dir, manifest);
       const found = loaded.get(dir);
       if (found?.marks === marks) return found.files;
       const files = await loadImageFiles(dir, manifest);
-      loaded.delete(dir);
-      const [oldest] = loaded.keys();
-      if (loaded.size >= MAX_LOADED && oldest !== undefined) loaded.delete(oldest);
       loaded.set(dir, { marks, files });
       return files;
     },

@@ -1,5 +1,6 @@
 /** The launch registers that an OS image leads to on a given machine, computed from its files. */
 import { hash } from "node:crypto";
+import { BoundedMap } from "../../bounded-map.ts";
 import { type AcpiSource, acpiMachineOf } from "./acpi.ts";
 import { authenticodeSha384 } from "./authenticode.ts";
 import type { ImageFiles } from "./image-files.ts";
@@ -61,7 +62,7 @@ class FileHashes {
   readonly tdvf: Tdvf;
   readonly #kernel: Uint8Array;
   readonly #mrtd = new Map<PageOrder, Uint8Array>();
-  readonly #kernels = new Map<string, Uint8Array>();
+  readonly #kernels = new BoundedMap<string, Uint8Array>(MAX_KERNELS);
 
   constructor({ firmware, kernel }: ImageFiles) {
     this.tdvf = parseTdvf(firmware);
@@ -79,8 +80,6 @@ class FileHashes {
     const head = patchedHead(this.#kernel, input);
     const name = hash("sha256", head, "base64");
     const digest = this.#kernels.get(name) ?? authenticodeSha384(this.#kernel, head);
-    const [oldest] = this.#kernels.keys();
-    if (!this.#kernels.has(name) && this.#kernels.size >= MAX_KERNELS && oldest !== undefined) this.#kernels.delete(oldest);
     this.#kernels.set(name, digest);
     return digest;
   }

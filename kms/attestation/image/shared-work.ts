@@ -1,4 +1,5 @@
 /** Work that many callers want at once: done once for all who ask for the same, a few at a time, and to its end when its callers leave. */
+import { BoundedMap } from "../../bounded-map.ts";
 import { type Code, KmsError } from "../../errors.ts";
 
 export interface SharedWorkSettings {
@@ -59,13 +60,13 @@ export class SharedWork<T> {
   readonly #line: (() => void)[] = [];
   readonly #owned: Shares;
   readonly #waiting: Shares;
-  /** The latest to fail is the last. */
-  readonly #failed = new Map<string, Failure>();
+  readonly #failed: BoundedMap<string, Failure>;
   #running = 0;
   #callers = 0;
 
   constructor(settings: SharedWorkSettings) {
     this.#settings = settings;
+    this.#failed = new BoundedMap(settings.waiting);
     this.#owned = new Shares(settings.ofOneOwner);
     this.#waiting = new Shares(settings.callersOfOneOwner);
   }
@@ -104,15 +105,12 @@ export class SharedWork<T> {
   }
 
   #rest(key: string, thrown: unknown): void {
-    const { restMs, waiting } = this.#settings;
+    const { restMs } = this.#settings;
     if (restMs === undefined) return;
     const now = performance.now();
     const before = this.#failed.get(key);
     const count = before !== undefined && now < before.until ? before.count + 1 : 1;
-    this.#failed.delete(key);
     this.#failed.set(key, { count, until: now + restMs, thrown });
-    const [oldest] = this.#failed.keys();
-    if (this.#failed.size > waiting && oldest !== undefined) this.#failed.delete(oldest);
   }
 
   async #inTurn(work: () => Promise<T>): Promise<T> {

@@ -1,5 +1,6 @@
 /** The VM configuration that accompanies evidence: untrusted claims, made trustworthy only by the OS image check. */
 import { z } from "zod";
+import { BoundedMap } from "../../bounded-map.ts";
 import { fromHex, needLength } from "../../bytes.ts";
 import { KmsError } from "../../errors.ts";
 import { parseJsonTree, plainValue } from "../json-tree.ts";
@@ -92,8 +93,7 @@ export function embeddedVmConfig(config: string): string {
 }
 
 /** The VMs of one kind all send one text, and what a text says cannot change. */
-const known = new Map<string, VmConfig>();
-const MAX_KNOWN = 64;
+const known = new BoundedMap<string, VmConfig>(64);
 /** Real ones have one to four thousand; a text that somebody blew up is read each time. */
 const MAX_KNOWN_CHARACTERS = 16 * 1024;
 
@@ -102,8 +102,6 @@ export function parseVmConfig(text: string): VmConfig {
   if (found !== undefined) return found;
   const config = readVmConfig(text);
   if (text.length > MAX_KNOWN_CHARACTERS) return config;
-  const [oldest] = known.keys();
-  if (known.size >= MAX_KNOWN && oldest !== undefined) known.delete(oldest);
   known.set(text, config);
   return config;
 }

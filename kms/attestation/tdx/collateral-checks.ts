@@ -1,4 +1,5 @@
 /** Asks the service for the newest of one part, once for all who wait for it, and keeps what is good. */
+import { BoundedMap } from "../../bounded-map.ts";
 import { asKmsError, KmsError } from "../../errors.ts";
 import { asUnavailable, type CollateralFetch, type FetchedKey } from "./collateral-fetch.ts";
 import { type ItemKey, type ItemKind, itemKinds, nameOf } from "./collateral-items.ts";
@@ -27,7 +28,7 @@ interface Failed {
 export class CollateralChecks {
   readonly failures = new Map<ItemKind, number>(itemKinds.map((kind) => [kind, 0]));
   readonly #running = new Map<string, Promise<void>>();
-  readonly #failed = new Map<string, Failed>();
+  readonly #failed = new BoundedMap<string, Failed>(MAX_FAILED);
   readonly #settings: CheckSettings;
 
   constructor(settings: CheckSettings) {
@@ -82,10 +83,7 @@ export class CollateralChecks {
   #noteFailure(name: string, last: unknown): void {
     const minute = this.#minute();
     const before = this.#failed.get(name);
-    this.#failed.delete(name);
     this.#failed.set(name, { minute, count: before?.minute === minute ? before.count + 1 : 1, last });
-    const [oldest] = this.#failed.keys();
-    if (this.#failed.size > MAX_FAILED && oldest !== undefined) this.#failed.delete(oldest);
   }
 
   #minute(): number {

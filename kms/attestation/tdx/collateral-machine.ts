@@ -1,5 +1,6 @@
 /** What to ask for on behalf of a quote, from a PCK certificate that the anchor vouches for: strangers cannot make us fetch what they like. */
 import { createHash } from "node:crypto";
+import { BoundedMap } from "../../bounded-map.ts";
 import { equal } from "../../bytes.ts";
 import { KmsError } from "../../errors.ts";
 import { MAX_REMEMBERED_PEM } from "./chain-verifier.ts";
@@ -48,13 +49,11 @@ export function requireOwnChain(
  * whose quotes carry none.
  */
 export function createKeyReader(anchor: TrustAnchor): (quote: Quote, at: number, chain?: string) => CollateralKey {
-  const machines = new Map<string, Pick<CollateralKey, "fmspc" | "ca">>();
+  const machines = new BoundedMap<string, Pick<CollateralKey, "fmspc" | "ca">>(MAX_MACHINES);
   const read = (chain: string, at: number): Pick<CollateralKey, "fmspc" | "ca"> => {
     const [pck]: readonly [Certificate, ...Certificate[]] = verifyPath(parseChain(chain), { anchor, at });
     const machine = { fmspc: parsePlatformIdentity(pck).fmspc, ca: pckCaOf(pck) };
     if (chain.length > MAX_REMEMBERED_PEM) return machine;
-    const [oldest] = machines.keys();
-    if (machines.size >= MAX_MACHINES && oldest !== undefined) machines.delete(oldest);
     machines.set(chain, machine);
     return machine;
   };

@@ -1,4 +1,5 @@
 /** What a collateral store has in memory: the newest verified part of each name, and the value that is assembled of four of them. */
+import { BoundedMap } from "../../bounded-map.ts";
 import { toHex } from "../../bytes.ts";
 import { KmsError } from "../../errors.ts";
 import type { Collateral } from "./collateral.ts";
@@ -49,7 +50,9 @@ export class Shelf {
   readonly #floors = new Map<string, Rank>();
   /** Last seconds of parts that were here and have ended, so that a refusal can say so. */
   readonly #ended = new Map<string, number>();
-  readonly #assembled = new Map<string, { readonly parts: readonly VerifiedItem[]; readonly value: Collateral }>();
+  readonly #assembled = new BoundedMap<string, { readonly parts: readonly VerifiedItem[]; readonly value: Collateral }>(
+    MAX_ASSEMBLED,
+  );
   readonly #partsOf = new WeakMap<Collateral, readonly VerifiedItem[]>();
 
   get(name: string): Kept | undefined {
@@ -108,10 +111,7 @@ export class Shelf {
     const known = this.#assembled.get(name);
     if (known?.parts.every((part, index) => part === parts[index])) return known.value;
     const value = collateralOf(parts, key.chain);
-    this.#assembled.delete(name);
     this.#assembled.set(name, { parts, value });
-    const [oldest] = this.#assembled.keys();
-    if (this.#assembled.size > MAX_ASSEMBLED && oldest !== undefined) this.#assembled.delete(oldest);
     this.#partsOf.set(value, parts);
     return value;
   }
