@@ -139,6 +139,11 @@ export function asKmsError(thrown: unknown): KmsError {
   return thrown instanceof KmsError ? thrown : new KmsError("fault.internal", "internal error", { cause: thrown });
 }
 
+/** What the system, or a library of Node, says of a failure. */
+export function errorCode(error: unknown): string | undefined {
+  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : undefined;
+}
+
 /** The same error with context in front, as the reference joins it: outermost first, separated by `: `. */
 export function inContext(context: string, thrown: unknown): KmsError {
   const inner = asKmsError(thrown);

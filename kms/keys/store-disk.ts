@@ -1,7 +1,7 @@
 /** What changes the certificate folder: six operations, an argument of the store, so that a test can end the process at each; and their errors. */
 import { type FileHandle, mkdir, open, rename, rm, rmdir } from "node:fs/promises";
 import { dirname } from "node:path";
-import { KmsError } from "../errors.ts";
+import { errorCode, KmsError } from "../errors.ts";
 
 export interface Disk {
   /** With its parents; the first that was made, or undefined when all were there. */
@@ -61,10 +61,6 @@ export function diskFault(what: string, path: string, cause: unknown): KmsError 
   const code = errorCode(cause);
   const remedy = code === undefined ? undefined : remedies[code]?.(path);
   return new KmsError("fault.key-store", [what, code ?? "failed", ...(remedy ?? [])].join(": "), { cause });
-}
-
-export function errorCode(error: unknown): string | undefined {
-  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : undefined;
 }
 
 type Remedy = (path: string) => [string];

@@ -2,8 +2,8 @@
 import { readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { fromUtf8, utf8 } from "../bytes.ts";
-import { asKmsError, KmsError } from "../errors.ts";
-import { type Disk, diskFault, errorCode } from "./store-disk.ts";
+import { asKmsError, errorCode, KmsError } from "../errors.ts";
+import { type Disk, diskFault } from "./store-disk.ts";
 
 export const secretMode = 0o600;
 export const publicMode = 0o644;

@@ -2,8 +2,8 @@
 import { access, constants } from "node:fs/promises";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
-import { KmsError } from "../errors.ts";
-import { diskFault, ensureFolder, errorCode, systemDisk } from "./store-disk.ts";
+import { errorCode, KmsError } from "../errors.ts";
+import { diskFault, ensureFolder, systemDisk } from "./store-disk.ts";
 
 export const lockFile = ".lock";
 

@@ -6,7 +6,7 @@ import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { createGunzip } from "node:zlib";
 import { equal, toHex } from "../../bytes.ts";
-import { KmsError } from "../../errors.ts";
+import { errorCode, KmsError } from "../../errors.ts";
 import type { OpenedArchive } from "./archive-fetch.ts";
 import { readTar, type TarLimits } from "./archive-tar.ts";
 import {
@@ -128,8 +128,4 @@ async function withFile(path: string, flags: "wx" | "r", use: (file: FileHandle)
   } finally {
     await file.close();
   }
-}
-
-export function errorCode(error: unknown): string | undefined {
-  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : undefined;
 }

@@ -3,8 +3,7 @@ import { createHash, type Hash } from "node:crypto";
 import { type FileHandle, open } from "node:fs/promises";
 import { join } from "node:path";
 import { equal, toHex } from "../../bytes.ts";
-import { KmsError } from "../../errors.ts";
-import { errorCode } from "./archive-unpack.ts";
+import { errorCode, KmsError } from "../../errors.ts";
 import type { ImageFiles, InitrdDigest } from "./image-files.ts";
 import {
   MANIFEST_NAME,

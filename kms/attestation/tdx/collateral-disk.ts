@@ -2,7 +2,7 @@
 import { chmod, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { fromUtf8 } from "../../bytes.ts";
-import { asKmsError, KmsError } from "../../errors.ts";
+import { asKmsError, errorCode, KmsError } from "../../errors.ts";
 import {
   type CollateralIndex,
   decodeIndex,
@@ -161,7 +161,7 @@ async function stampOf(path: string): Promise<string> {
     const { ino, size, mtimeMs } = await stat(join(path, INDEX));
     return `${ino} ${size} ${mtimeMs}`;
   } catch (cause) {
-    if (codeOf(cause) === "ENOENT" || codeOf(cause) === "ENOTDIR") return "none";
+    if (errorCode(cause) === "ENOENT" || errorCode(cause) === "ENOTDIR") return "none";
     throw diskFault(path, cause);
   }
 }
@@ -196,7 +196,7 @@ async function readIndex(path: string, problems: string[]): Promise<CollateralIn
 /** Parts say themselves how new they are, so that a lost index does not lose what may not go back. */
 async function rebuild(path: string, problems: string[]): Promise<Omit<StoredCollateral, "stamp">> {
   const names = await readdir(join(path, ITEMS)).catch((cause: unknown) => {
-    if (codeOf(cause) === "ENOENT" || codeOf(cause) === "ENOTDIR") return [];
+    if (errorCode(cause) === "ENOENT" || errorCode(cause) === "ENOTDIR") return [];
     throw cause;
   });
   const stored: StoredItem[] = [];
@@ -225,7 +225,7 @@ async function readItem(path: string, digest: string, problems: string[]): Promi
     factsOf(item);
     return item;
   } catch (thrown) {
-    if (!(thrown instanceof KmsError) && codeOf(thrown) !== "ENOENT") throw thrown;
+    if (!(thrown instanceof KmsError) && errorCode(thrown) !== "ENOENT") throw thrown;
     problems.push(`${file} is ${thrown instanceof KmsError ? `damaged: ${thrown.message}` : "missing"}; it is fetched anew`);
     return undefined;
   }
@@ -242,13 +242,9 @@ async function readBounded(path: string, maxBytes: number): Promise<Uint8Array> 
   }
 }
 
-function codeOf(error: unknown): string | undefined {
-  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : undefined;
-}
-
 function diskFault(path: string, cause: unknown): KmsError {
   if (cause instanceof KmsError) return cause;
-  const detail = codeOf(cause) ?? asKmsError(cause).message;
+  const detail = errorCode(cause) ?? asKmsError(cause).message;
   const remedy = "it needs a folder of its own that this user can write, with room in it";
   return new KmsError("fault.collateral-store", `collateral folder ${path}: ${detail}: ${remedy}`, { cause });
 }
