@@ -121,7 +121,12 @@ describe("is refused", () => {
     ["a quote without its log", () => [quote()], "malformed.certificate", "TDX event log missing"],
     ["an unknown envelope", () => [attestation(utf8("{}"))], "malformed.envelope", "Unknown attestation wire format"],
     ["an empty envelope", () => [attestation(new Uint8Array())], "malformed.envelope", "Empty attestation bytes"],
-    ["a legacy log that is no JSON", () => [quote(), log("[")], "malformed.event-log", /^event log: need a value at character 1$/],
+    [
+      "a legacy log that is no JSON",
+      () => [quote(), log("[")],
+      "malformed.event-log",
+      /^event log: need a value at character 1$/,
+    ],
     ["two envelopes", () => twice, "malformed.certificate", `extension ${oidOf.attestation}: stands twice in the certificate`],
     // 3: bound to the key of this very certificate
     [
