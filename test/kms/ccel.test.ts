@@ -8,9 +8,9 @@ import { checkBootRegisters, checkFirmwareLog, replayRegister } from "../../kms/
 import { parseQuote } from "../../kms/attestation/tdx/quote.ts";
 import type { TdReport10 } from "../../kms/attestation/tdx/report.ts";
 import { concat, fromHex, toHex, utf8 } from "../../kms/bytes.ts";
-import { KmsError } from "../../kms/errors.ts";
 import { quoteReport, realBytes, realJson } from "../support/real-evidence.ts";
 import { readQuote } from "../support/tdx-samples.ts";
+import { codeOf } from "./support/refusals.ts";
 
 const real = realBytes("ccel.bin");
 const u16 = (value: number) => Uint8Array.of(value & 0xff, value >> 8);
@@ -42,16 +42,6 @@ function header(faults: HeaderFaults = {}): Uint8Array {
 
 function event(index: number, digests: readonly Uint8Array[], data = "", type = 1): Uint8Array {
   return concat(u32(index), u32(type), u32(digests.length), ...digests, u32(utf8(data).length), utf8(data));
-}
-
-function codeOf(work: () => unknown): string {
-  try {
-    work();
-    return "accepted";
-  } catch (thrown) {
-    if (thrown instanceof KmsError) return thrown.code;
-    throw thrown;
-  }
 }
 
 describe("the real log", () => {

@@ -18,9 +18,9 @@ import {
   parseMrConfigDocument,
 } from "../../kms/attestation/mr-config.ts";
 import { concat, fromHex, utf8 } from "../../kms/bytes.ts";
-import { KmsError } from "../../kms/errors.ts";
 import vectors from "../fixtures/vectors/kdf.json" with { type: "json" };
 import { expected } from "../support/tdx-samples.ts";
+import { codeOf } from "./support/refusals.ts";
 
 const composeHash = new Uint8Array(32).fill(0x22);
 const appId = new Uint8Array(20).fill(0x11);
@@ -28,16 +28,6 @@ const enclave = new Uint8Array(32).fill(0x33);
 const keyProvider: KeyProviderInfo = { kind: "local", id: enclave };
 const app = { composeHash, appId, keyProvider };
 const nothing = new Uint8Array(0);
-
-function codeOf(work: () => unknown): string {
-  try {
-    work();
-    return "accepted";
-  } catch (thrown) {
-    if (thrown instanceof KmsError) return thrown.code;
-    throw thrown;
-  }
-}
 
 describe("mr_config_id", () => {
   const document = {

@@ -14,21 +14,11 @@ import { imageWarnings } from "../../kms/attestation/compose-images.ts";
 import { kmsManifest } from "../../kms/attestation/compose-manifest.ts";
 import { parseJsonTree } from "../../kms/attestation/json-tree.ts";
 import { toHex, utf8 } from "../../kms/bytes.ts";
-import { KmsError } from "../../kms/errors.ts";
 import { realBytes, realJson } from "../support/real-evidence.ts";
+import { codeOf } from "./support/refusals.ts";
 
 const real = realBytes("mpc-2026-08-app_compose.json");
 const least = { manifest_version: 2, name: "app", runner: "docker-compose" };
-
-function codeOf(work: () => unknown): string {
-  try {
-    work();
-    return "accepted";
-  } catch (thrown) {
-    if (thrown instanceof KmsError) return thrown.code;
-    throw thrown;
-  }
-}
 
 const parse = (value: unknown) => parseCompose(utf8(typeof value === "string" ? value : JSON.stringify(value)));
 const codeOfText = (text: string) => codeOf(() => parse(text));

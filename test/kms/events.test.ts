@@ -15,24 +15,14 @@ import {
 import { stripEvidence, type TdxEvent } from "../../kms/attestation/evidence.ts";
 import { MAX_EVENTS } from "../../kms/attestation/evidence-limits.ts";
 import { fromHex, toHex, utf8 } from "../../kms/bytes.ts";
-import { KmsError } from "../../kms/errors.ts";
 import { quoteReport } from "../support/real-evidence.ts";
+import { codeOf } from "./support/refusals.ts";
 
 const vectors = JSON.parse(readFileSync(new URL("../fixtures/vectors/kdf.json", import.meta.url), "utf8"));
 const none = new Uint8Array(0);
 
 function runtime(event: string, payload: Uint8Array = none, version: 1 | 2 = 1) {
   return { event, payload, version };
-}
-
-function codeOf(work: () => unknown): string {
-  try {
-    work();
-  } catch (thrown) {
-    if (thrown instanceof KmsError) return thrown.code;
-    throw thrown;
-  }
-  return "accepted";
 }
 
 describe("digests", () => {

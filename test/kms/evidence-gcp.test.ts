@@ -10,9 +10,9 @@ import { parseCollateral } from "../../kms/attestation/tdx/collateral.ts";
 import { loadTrustAnchor } from "../../kms/attestation/tdx/trust-anchor.ts";
 import { createVerifier, verifyEvidenceWith, verifyTdxHalf } from "../../kms/attestation/verifier.ts";
 import { concat, toHex, utf8 } from "../../kms/bytes.ts";
-import { KmsError } from "../../kms/errors.ts";
 import { collateralJson } from "../../scripts/devnet/platform.ts";
 import { simulatedPlatform, simulatedTd } from "../support/simulated-td.ts";
+import { codeOf } from "./support/refusals.ts";
 
 const now = new Date("2026-06-15T00:00:00Z");
 const zeros = new Uint8Array(64);
@@ -60,16 +60,6 @@ function pretended(of: ReturnType<typeof half>, change: Partial<ProvenPcrs> = {}
     ...change,
   };
   return pcrs as unknown as ProvenPcrs;
-}
-
-function codeOf(work: () => unknown): string {
-  try {
-    work();
-    return "accepted";
-  } catch (thrown) {
-    if (thrown instanceof KmsError) return thrown.code;
-    throw thrown;
-  }
 }
 
 describe("a GCP guest's evidence", () => {

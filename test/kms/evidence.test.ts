@@ -14,7 +14,7 @@ import {
 } from "../../kms/attestation/evidence.ts";
 import { MAX_ENVELOPE_BYTES } from "../../kms/attestation/evidence-limits.ts";
 import { concat, fromHex, toHex, utf8 } from "../../kms/bytes.ts";
-import { KmsError } from "../../kms/errors.ts";
+import { codeOf } from "./support/refusals.ts";
 
 const fixtures = new URL("../fixtures/", import.meta.url);
 const vectors = JSON.parse(readFileSync(new URL("vectors/kdf.json", fixtures), "utf8"));
@@ -23,16 +23,6 @@ const sampleVector = vectors.sample_attestation[0];
 
 function sha256(bytes: Uint8Array): string {
   return createHash("sha256").update(bytes).digest("hex");
-}
-
-function codeOf(work: () => unknown): string {
-  try {
-    work();
-  } catch (thrown) {
-    if (thrown instanceof KmsError) return thrown.code;
-    throw thrown;
-  }
-  return "accepted";
 }
 
 describe("the real V0 sample", () => {

@@ -12,11 +12,8 @@ afterEach(() => around.close());
 
 const urlOf = async (kms: KmsProcess, mode: "onboard" | "main") => String((await kms.line("listening", mode))["url"]);
 
-test.each([
-  ["GET /finish", (url: string) => ask(url, "/finish"), "OK"],
-  ["Finish", (url: string) => ask(url, "/prpc/Onboard.Finish?json", { method: "POST", body: "null" }), "null"],
-  ["Finish in protobuf", (url: string) => ask(url, "/prpc/Finish", { method: "POST" }), ""],
-])("%s while keys are being made answers at once, and both callers get what they asked for", async (_name, finish, text) => {
+/** A KMS in the middle of making keys: the webhook has been asked, and answers when `decision` is resolved. */
+async function startBootstrap() {
   const asked = Promise.withResolvers<void>();
   const decision = Promise.withResolvers<WebhookAnswer>();
   around.webhook.respond = ({ method }) => {
@@ -28,6 +25,15 @@ test.each([
   const onboard = await urlOf(kms, "onboard");
   const bootstrap = ask(onboard, "/prpc/Bootstrap?json", { method: "POST", body: '{"domain":"localhost"}' });
   await asked.promise;
+  return { kms, onboard, bootstrap, decision };
+}
+
+test.each([
+  ["GET /finish", (url: string) => ask(url, "/finish"), "OK"],
+  ["Finish", (url: string) => ask(url, "/prpc/Onboard.Finish?json", { method: "POST", body: "null" }), "null"],
+  ["Finish in protobuf", (url: string) => ask(url, "/prpc/Finish", { method: "POST" }), ""],
+])("%s while keys are being made answers at once, and both callers get what they asked for", async (_name, finish, text) => {
+  const { kms, onboard, bootstrap, decision } = await startBootstrap();
   expect(await finish(onboard)).toMatchObject({ status: 200, text });
   decision.resolve({ status: 200, body: allowBody });
   const made = await bootstrap;
@@ -38,17 +44,7 @@ test.each([
 });
 
 test("Finish while keys are being refused ends the process, as there are none", async () => {
-  const asked = Promise.withResolvers<void>();
-  const decision = Promise.withResolvers<WebhookAnswer>();
-  around.webhook.respond = ({ method }) => {
-    if (method === "GET") return { status: 200, body: infoBody };
-    asked.resolve();
-    return decision.promise;
-  };
-  const kms = around.start(["-c", around.config()]);
-  const onboard = await urlOf(kms, "onboard");
-  const bootstrap = ask(onboard, "/prpc/Bootstrap?json", { method: "POST", body: '{"domain":"localhost"}' });
-  await asked.promise;
+  const { kms, onboard, bootstrap, decision } = await startBootstrap();
   await ask(onboard, "/finish");
   decision.resolve({ status: 200, body: '{"isAllowed":false,"gatewayAppId":"","reason":"KMS is paused"}' });
   expect((await bootstrap).text).toContain("KMS is not allowed to bootstrap: boot denied: KMS is paused");

@@ -15,11 +15,11 @@ import { parseQuote } from "../../kms/attestation/tdx/quote.ts";
 import { loadTrustAnchor } from "../../kms/attestation/tdx/trust-anchor.ts";
 import { verifyEvidenceWith, verifyTdQuote } from "../../kms/attestation/verifier.ts";
 import { concat, toHex, utf8 } from "../../kms/bytes.ts";
-import { KmsError } from "../../kms/errors.ts";
 import { collateralJson } from "../../scripts/devnet/platform.ts";
 import { type EnclaveKnobs, startEnclave } from "../support/simulated-enclave.ts";
 import { simulatedPlatform, simulatedTd } from "../support/simulated-td.ts";
 import { readQuote } from "../support/tdx-samples.ts";
+import { codeOf } from "./support/refusals.ts";
 
 const now = new Date("2026-06-15T00:00:00Z");
 const zeros = new Uint8Array(64);
@@ -28,16 +28,6 @@ const anchor = loadTrustAnchor(platform.rootDer);
 const tdx = { collateral: parseCollateral(collateralJson(platform.collateral(now))), anchor, now };
 const request = concat(new Uint8Array(32).fill(8), new Uint8Array(32));
 const enclave = startEnclave();
-
-function codeOf(work: () => unknown): string {
-  try {
-    work();
-    return "accepted";
-  } catch (thrown) {
-    if (thrown instanceof KmsError) return thrown.code;
-    throw thrown;
-  }
-}
 
 const sgxOf = (provider: typeof enclave, at = now) => ({
   collateral: parseCollateral(provider.collateral(now)),
