@@ -1,16 +1,15 @@
 /** The command `compose`: hashes an app-compose file as guests do, and writes the KMS's own. */
-import { writeFile } from "node:fs/promises";
 import { Command, Option } from "commander";
 import { composeHash, defaultAppId, MAX_COMPOSE_BYTES, parseCompose } from "../kms/attestation/compose.ts";
 import { kmsManifest } from "../kms/attestation/compose-manifest.ts";
 import { mrConfigIdV1 } from "../kms/attestation/mr-config.ts";
 import { toHex } from "../kms/bytes.ts";
-import { KmsError } from "../kms/errors.ts";
 import { composeHashResult, type HashFlags, requireClean } from "./compose-hash.ts";
 import { composeWarnings, warningText } from "./compose-lint.ts";
-import { type CommandResult, hinted } from "./lib/cli.ts";
+import type { CommandResult } from "./lib/cli.ts";
 import { parseHexOption } from "./lib/hex-option.ts";
 import { readInput, readInputText } from "./lib/input-file.ts";
+import { type Occupied, writeOutput } from "./lib/output-file.ts";
 import { runProgram, type Work } from "./lib/program.ts";
 
 const HASH_DESCRIPTION = `Print the compose hash and what follows from it.
@@ -81,7 +80,7 @@ async function manifest(flags: ManifestFlags): Promise<CommandResult> {
   });
   const warnings = composeWarnings(parseCompose(file));
   if (flags.strict === true) requireClean(warnings);
-  await write(flags.out, file, flags.force === true);
+  await writeOutput(flags.out, file, flags.force === true, occupied);
   const hash = composeHash(file);
   const report = {
     file: flags.out,
@@ -102,14 +101,6 @@ function given<K extends string, V>(name: K, value: V | undefined): Partial<Reco
 }
 
 /** The file that is deployed already is another app: losing it would lose what its hash stands for. */
-async function write(path: string, file: Uint8Array, force: boolean): Promise<void> {
-  try {
-    await writeFile(path, file, { flag: force ? "w" : "wx" });
-  } catch (cause) {
-    const exists = cause instanceof Error && "code" in cause && cause.code === "EEXIST";
-    if (!exists) throw new KmsError("malformed.file", `${path}: cannot be written`, { cause });
-    throw hinted("malformed.file", `${path}: exists already`, "pass --force to write over it", { cause });
-  }
-}
+const occupied: Occupied = { code: "malformed.file", problem: "exists already", hint: "pass --force to write over it" };
 
 await runProgram(createProgram, "./run compose --help");

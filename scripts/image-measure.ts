@@ -1,6 +1,5 @@
 /** `image measure` and `image document`: the registers that an image leads to, and the document that a lite guest brings in its place. */
 import { createHash } from "node:crypto";
-import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { acpiMachineOf } from "../kms/attestation/image/acpi.ts";
 import { recordOf } from "../kms/attestation/image/acpi-data.ts";
@@ -12,10 +11,9 @@ import { type AcpiDigests, type LaunchRegisters, REGISTER_BYTES } from "../kms/a
 import { encodeHobWitness, SPLIT_MEMORY_BYTES } from "../kms/attestation/image/td-hob.ts";
 import type { VmConfig } from "../kms/attestation/image/vm-config.ts";
 import { equal, toHex } from "../kms/bytes.ts";
-import { KmsError } from "../kms/errors.ts";
 import { type AcpiFlags, acpiFor, type KnownAcpi, readVmConfig } from "./image-inputs.ts";
 import type { CommandResult } from "./lib/cli.ts";
-import { hinted } from "./lib/cli.ts";
+import { type Occupied, writeOutput } from "./lib/output-file.ts";
 
 export interface MeasureFlags extends AcpiFlags {
   readonly vmConfig: string;
@@ -116,28 +114,24 @@ export interface DocumentFlags {
   readonly force?: true;
 }
 
+const occupied: Occupied = {
+  code: "malformed.usage",
+  problem: "is there already",
+  hint: "pass --force to write over it, or --out FILE",
+};
+
 /** Beside the image, where `sha256sum.txt` has to list it. */
 export async function writeDocument(dir: string, flags: DocumentFlags): Promise<CommandResult> {
   const { files } = await loadImage(dir);
   const bytes = encodeLiteDocument(liteDocumentOf(files));
   const path = flags.out ?? join(dir, LITE_DOCUMENT_NAME);
-  await writeNew(path, bytes, flags.force === true);
+  await writeOutput(path, bytes, flags.force === true, occupied);
   const line = `${sha256(bytes)}  ${LITE_DOCUMENT_NAME}`;
   return {
     json: { path, bytes: bytes.length, sha256: sha256(bytes), line },
     text: `${path}: ${bytes.length} bytes\n${line}`,
     notes: ["sha256sum.txt has to have this line; its own sha256 is the os_image_hash to allow"],
   };
-}
-
-async function writeNew(path: string, bytes: Uint8Array, mayReplace: boolean): Promise<void> {
-  try {
-    await writeFile(path, bytes, { flag: mayReplace ? "w" : "wx" });
-  } catch (cause) {
-    const exists = cause instanceof Error && "code" in cause && cause.code === "EEXIST";
-    if (exists) throw hinted("malformed.usage", `${path}: is there already`, "pass --force to write over it, or --out FILE");
-    throw new KmsError("malformed.file", `${path}: cannot be written`, { cause });
-  }
 }
 
 function sha256(bytes: Uint8Array): string {

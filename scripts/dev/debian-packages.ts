@@ -4,8 +4,8 @@ import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
-import { hinted } from "../lib/cli.ts";
+import { parseArgs, promisify } from "node:util";
+import { type CommandResult, hinted, runCommand } from "../lib/cli.ts";
 
 const run = promisify(execFile);
 const APT_TIMEOUT_MS = 180_000;
@@ -65,4 +65,12 @@ export async function apt(program: string, args: readonly string[], cwd: string)
 export function unavailable(what: string, cause?: unknown): Error {
   const hint = "this needs Debian's or Ubuntu's apt-get and dpkg-deb, and the network; tests without these files do without";
   return hinted("unavailable.component", what, hint, { cause });
+}
+
+/** The process of a script that finds or fetches such files: `--json`, `--help`, and a result like that of every command. */
+export async function runFetchCommand(usage: string, work: () => Promise<CommandResult>): Promise<void> {
+  const options = { json: { type: "boolean", default: false }, help: { type: "boolean", short: "h", default: false } } as const;
+  const { values } = parseArgs({ options });
+  if (values.help) process.stdout.write(usage);
+  else await runCommand(values, work);
 }

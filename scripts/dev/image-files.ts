@@ -3,11 +3,9 @@ import { existsSync } from "node:fs";
 import { readdir, readFile, rename, writeFile } from "node:fs/promises";
 import { join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
-import { parseArgs } from "node:util";
 import { gzipSync } from "node:zlib";
 import { concat, utf8 } from "../../kms/bytes.ts";
-import { runCommand } from "../lib/cli.ts";
-import { apt, cacheFolder, fillCache, unavailable, unpackPackage } from "./debian-packages.ts";
+import { apt, cacheFolder, fillCache, runFetchCommand, unavailable, unpackPackage } from "./debian-packages.ts";
 
 export interface RealImageFiles {
   readonly firmware: string;
@@ -106,13 +104,8 @@ function cpioOf(entries: readonly CpioEntry[]): Uint8Array {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const options = { json: { type: "boolean", default: false }, help: { type: "boolean", short: "h", default: false } } as const;
-  const { values } = parseArgs({ options });
-  if (values.help) process.stdout.write(usage);
-  else {
-    await runCommand(values, async () => {
-      const files = foundImageFiles() ?? (await download());
-      return { json: { ...files }, text: Object.values(files).join("\n") };
-    });
-  }
+  await runFetchCommand(usage, async () => {
+    const files = foundImageFiles() ?? (await download());
+    return { json: { ...files }, text: Object.values(files).join("\n") };
+  });
 }

@@ -2,9 +2,7 @@
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { parseArgs } from "node:util";
-import { runCommand } from "../lib/cli.ts";
-import { cacheFolder, fillCache, unavailable, unpackPackage } from "./debian-packages.ts";
+import { cacheFolder, fillCache, runFetchCommand, unavailable, unpackPackage } from "./debian-packages.ts";
 
 const usage = `usage: node scripts/dev/signing-tool.ts [--json]
 
@@ -31,13 +29,8 @@ async function download(): Promise<string> {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const options = { json: { type: "boolean", default: false }, help: { type: "boolean", short: "h", default: false } } as const;
-  const { values } = parseArgs({ options });
-  if (values.help) process.stdout.write(usage);
-  else {
-    await runCommand(values, async () => {
-      const path = foundSigningTool() ?? (await download());
-      return { json: { path }, text: path };
-    });
-  }
+  await runFetchCommand(usage, async () => {
+    const path = foundSigningTool() ?? (await download());
+    return { json: { path }, text: path };
+  });
 }
