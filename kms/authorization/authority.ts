@@ -20,7 +20,8 @@ export interface AuthoritySettings {
 }
 
 export interface Authority {
-  authorizeApp(boot: AppraisedBoot): Promise<AuthorizedBoot>;
+  /** `own` is the question about this KMS where that is still out: nothing is measured, and nobody authorized, before its yes. */
+  authorizeApp(boot: AppraisedBoot, own?: Promise<unknown>): Promise<AuthorizedBoot>;
   authorizeKms(boot: AppraisedBoot): Promise<AuthorizedBoot>;
   /** Before every trusted call. The own boot, or undefined when self authorization is off. */
   authorizeSelf(): Promise<AppraisedBoot | undefined>;
@@ -36,7 +37,7 @@ export function createAuthority(settings: AuthoritySettings): Authority {
   const self = selfBoot && createSelfAuthority(policy, selfBoot, clock);
   const beforeKeys = selfBoot && createSelfAuthority(policy, selfBoot, clock);
   return {
-    authorizeApp: (boot) => authorizeCaller(settings, self, "app", boot),
+    authorizeApp: (boot, own) => authorizeCaller(settings, self, "app", boot, own),
     authorizeKms: (boot) => authorizeCaller(settings, self, "kms", boot),
     authorizeSelf: async () => self?.authorize("KMS self authorization failed", "KMS is not allowed"),
     async authorizeBootstrap(act) {
@@ -47,17 +48,33 @@ export function createAuthority(settings: AuthoritySettings): Authority {
   };
 }
 
+/**
+ * Both questions at once, as neither depends on the other's answer: the one about this KMS, and what `ask` has to ask. A no to the
+ * first is what the caller is told, whatever became of the second.
+ */
+export async function besideSelf<T>(
+  authority: Pick<Authority, "authorizeSelf">,
+  ask: (own: Promise<unknown>) => Promise<T>,
+): Promise<T> {
+  const own = authority.authorizeSelf();
+  const asked = ask(own);
+  asked.catch(() => undefined); // told below, if at all
+  await own;
+  return asked;
+}
+
 /** Policy first: a stranger must not make this KMS measure or fetch anything. Slow work makes decisions old: then both are asked again. */
 async function authorizeCaller(
   settings: AuthoritySettings,
   self: SelfAuthority | undefined,
   role: Role,
   boot: AppraisedBoot,
+  own?: Promise<unknown>,
 ): Promise<AuthorizedBoot> {
   const { policy, clock } = settings;
   const ask = () => askAboutCaller(policy, role, boot, clock);
   const isOld = (boot: AuthorizedBoot) => clock() - boot.askedAt > MAX_DECISION_AGE_MS;
-  let authorized = await ask();
+  let [authorized] = await Promise.all([ask(), own]);
   await measured(settings, boot);
   if (isOld(authorized) || self?.isOld() === true) {
     [authorized] = await Promise.all([ask(), self?.authorize("KMS self authorization failed", "KMS is not allowed")]);

@@ -1,7 +1,7 @@
 /** KMS.GetAppKey: releases an app's keys to the VM that proved to be an instance of it. */
 import { appraiseBoot } from "../attestation/appraise.ts";
 import type { VerifiedEvidence } from "../attestation/verifier.ts";
-import type { Authority } from "../authorization/authority.ts";
+import { type Authority, besideSelf } from "../authorization/authority.ts";
 import type { AuthorizedBoot } from "../authorization/authorized-boot.ts";
 import { inContext, KmsError } from "../errors.ts";
 import { deriveAppKeys } from "../keys/app-keys.ts";
@@ -26,8 +26,7 @@ export async function getAppKey(services: GetAppKeyServices, input: GetAppKeyInp
   if (input.apiVersion > MAX_API_VERSION) {
     throw new KmsError("malformed.api-version", `Unsupported API version: ${input.apiVersion}`);
   }
-  await services.authority.authorizeSelf();
-  const boot = await authorizeApp(services.authority, input.vmConfig, caller);
+  const boot = await besideSelf(services.authority, (own) => authorizeApp(services.authority, input.vmConfig, caller, own));
   needReleaseGate(services.gates, boot.info.teeVariant);
   const keys = deriveAppKeys(services.rootKeys, boot);
   return {
@@ -46,10 +45,11 @@ async function authorizeApp(
   authority: Authority,
   vmConfig: string,
   caller: VerifiedEvidence | undefined,
+  own: Promise<unknown>,
 ): Promise<AuthorizedBoot> {
   try {
     if (caller === undefined) throw new KmsError("unproven.no-evidence", "No attestation provided");
-    return await authority.authorizeApp(appraiseBoot(caller, { vmConfig, mode: "runtime" }));
+    return await authority.authorizeApp(appraiseBoot(caller, { vmConfig, mode: "runtime" }), own);
   } catch (thrown) {
     throw inContext("App not allowed", thrown);
   }
