@@ -1,5 +1,5 @@
 /** The callers behind client certificates: the evidence of a certificate is verified once for as long as that proof stands. */
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { bindEvidence, reportData } from "./attestation/report-data.ts";
 import type { Stands } from "./attestation/standing.ts";
 import type { VerifiedEvidence, Verifier } from "./attestation/verifier.ts";
@@ -59,7 +59,7 @@ export function createKnownCallers({ verifier, stands, limits }: KnownCallersSet
 
   return async (der) => {
     if (der === undefined) return undefined;
-    const name = createHash("sha256").update(der).digest("base64");
+    const name = hash("sha256", der, "base64");
     const found = known.get(name);
     if (found !== undefined && stands(found.evidence)) {
       keep(name, found);

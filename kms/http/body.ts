@@ -62,8 +62,14 @@ export async function readBody(request: IncomingBody, lease: BodyLease): Promise
       request.pause(); // what is left is for the listener to throw away
     }
   };
-  const onEnd = () => resolve();
-  const onCut = (cause?: unknown) => reject(interrupted(cause));
+  let isWhole = false;
+  const onEnd = () => {
+    isWhole = true;
+    resolve();
+  };
+  const onCut = (cause?: unknown) => {
+    if (!isWhole) reject(interrupted(cause)); // every request is closed after its end, and errors are dear to make
+  };
   request.on("data", onData).on("end", onEnd).on("error", onCut).on("close", onCut);
   try {
     await promise;

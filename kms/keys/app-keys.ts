@@ -1,9 +1,9 @@
 /** What an authorized app gets: its disk, environment and signing keys, each bound to its app id, and the root's signatures over them. */
 import { createPrivateKey, createPublicKey } from "node:crypto";
 import type { AuthorizedBoot } from "../authorization/authorized-boot.ts";
-import { concat, fromHex } from "../bytes.ts";
+import { concat, fromHex, toHex } from "../bytes.ts";
 import { KmsError } from "../errors.ts";
-import { deriveDhSecret, deriveK256, deriveP256, k256Point, purposes, signaturePrefixes, wipe } from "./kdf.ts";
+import { deriveDhSecret, deriveK256, deriveP256, k256Point, p256Point, purposes, signaturePrefixes, wipe } from "./kdf.ts";
 import type { RootKeys } from "./root-keys.ts";
 import { sign65 } from "./signature.ts";
 
@@ -34,11 +34,11 @@ export function deriveAppKeys(root: RootKeys, boot: AuthorizedBoot): AppKeys {
   const appId = needAppId(boot.info.appId);
   const instanceId = needInstanceId(boot.info.instanceId);
   const k256Key = deriveK256(root.k256Key, [appId, purposes.k256]);
-  const k256Signature = root.signatures.of(signaturePrefixes.appKey, appId, () =>
+  const k256Signature = root.signatures.of(signaturePrefixes.appKey, [appId], () =>
     sign65(root.k256Key, signaturePrefixes.appKey, appId, k256Point(k256Key)),
   );
   return {
-    diskCryptKey: deriveDhSecret(root.caScalar, [appId, instanceId, purposes.disk]),
+    diskCryptKey: deriveSecret(root, [appId, instanceId], purposes.disk),
     envCryptKey: deriveEnvKey(root, appId),
     k256Key,
     k256Signature,
@@ -52,7 +52,7 @@ export function signEnvPublicKey(root: RootKeys, appId: Uint8Array, now: Date): 
   wipe(privateKey);
   const timestamp = BigInt(Math.floor(now.getTime() / 1000));
   const sign = (message: Uint8Array) => sign65(root.k256Key, signaturePrefixes.envKey, appId, message);
-  const signature = root.signatures.of(signaturePrefixes.envKey, appId, () => sign(publicKey));
+  const signature = root.signatures.of(signaturePrefixes.envKey, [appId], () => sign(publicKey));
   return { publicKey, signature, timestamp, signatureV1: sign(concat(bigEndian64(timestamp), publicKey)) };
 }
 
@@ -75,7 +75,13 @@ function x25519Public(privateKey: Uint8Array): Uint8Array {
 }
 
 function deriveEnvKey(root: RootKeys, appId: Uint8Array): Uint8Array {
-  return deriveDhSecret(root.caScalar, [appId, purposes.env]);
+  return deriveSecret(root, [appId], purposes.env);
+}
+
+/** The point takes most of the time of a derivation, and is public. */
+function deriveSecret(root: RootKeys, ids: readonly Uint8Array[], purpose: Uint8Array): Uint8Array {
+  const pointOf = (scalar: Uint8Array) => root.points.of(toHex(purpose), ids, () => p256Point(scalar));
+  return deriveDhSecret(root.caScalar, [...ids, purpose], pointOf);
 }
 
 function needAppId(appId: Uint8Array): Uint8Array {

@@ -80,17 +80,28 @@ export function deriveK256(rootKey: Uint8Array, context: readonly Uint8Array[]):
   return needK256Scalar(deriveKey(needK256Scalar(rootKey, "root key"), context, scalarLength), "derived secp256k1 scalar");
 }
 
-/** SHA-256 over the whole PKCS#8 document: the public key and the DER framing are part of the secret's definition. */
-export function deriveDhSecret(rootScalar: Uint8Array, context: readonly Uint8Array[]): Uint8Array {
+/**
+ * SHA-256 over the whole PKCS#8 document: the public key and the DER framing are part of the secret's definition. `pointOf` may
+ * remember the point of this root and context.
+ */
+export function deriveDhSecret(
+  rootScalar: Uint8Array,
+  context: readonly Uint8Array[],
+  pointOf: (scalar: Uint8Array) => Uint8Array = p256Point,
+): Uint8Array {
   const scalar = deriveP256(rootScalar, context);
-  const document = encodePkcs8(scalar);
+  const document = pkcs8Of(scalar, pointOf(scalar));
   const secret = sha256(document);
   wipe(scalar, document);
   return secret;
 }
 
 export function encodePkcs8(scalar: Uint8Array): Uint8Array {
-  return concat(pkcs8Head, scalar, pkcs8Middle, p256Point(scalar));
+  return pkcs8Of(scalar, p256Point(scalar));
+}
+
+function pkcs8Of(scalar: Uint8Array, point: Uint8Array): Uint8Array {
+  return concat(pkcs8Head, scalar, pkcs8Middle, point);
 }
 
 /** The scalar of a PKCS#8 document in exactly the form above; its public key must be the scalar's own. */

@@ -1,7 +1,7 @@
 /** The two root keys of a KMS, held so that printing, spreading or serialising them shows nothing, and wiped by their owner. */
 import { KmsError } from "../errors.ts";
 import { k256Point, needK256Scalar, needP256Scalar, p256Spki, wipe } from "./kdf.ts";
-import { SignatureMemory } from "./signature-memory.ts";
+import { PublicMemory } from "./public-memory.ts";
 
 /** Draws random bytes; the composition root passes the system's generator. */
 export type Random = (length: number) => Uint8Array;
@@ -13,7 +13,10 @@ const maxDraws = 4;
 export class RootKeys {
   readonly #caScalar: Uint8Array;
   readonly #k256Key: Uint8Array;
-  readonly #signatures = new SignatureMemory();
+  /** Of apps, by the prefix of what is signed. */
+  readonly signatures = new PublicMemory();
+  /** Of derived P-256 keys: their public halves, by the purpose of the key. */
+  readonly points = new PublicMemory();
   #wiped = false;
 
   /** Copies its arguments; the caller wipes its own. */
@@ -30,10 +33,6 @@ export class RootKeys {
   /** The secp256k1 root key. */
   get k256Key(): Uint8Array {
     return this.#unwiped(this.#k256Key);
-  }
-
-  get signatures(): SignatureMemory {
-    return this.#signatures;
   }
 
   wipe(): void {

@@ -54,3 +54,11 @@ test("refuses ids of another length than the derivation's", () => {
   expect(() => deriveAppKeys(root, authorized("00".repeat(20), "00"))).toThrow(code("malformed.length"));
   expect(() => signEnvPublicKey(root, new Uint8Array(32), new Date())).toThrow("app_id must be 20 bytes");
 });
+
+test("derives the same keys from what it remembers, whatever was derived between", () => {
+  const kept = new RootKeys(root.caScalar, root.k256Key);
+  const ids = ["11", "12"].flatMap((app) => ["", "21", "22"].map((instance) => [app.repeat(20), instance.repeat(20)] as const));
+  const fresh = ids.map(([app, instance]) => deriveAppKeys(new RootKeys(root.caScalar, root.k256Key), authorized(app, instance)));
+  for (const _ of [1, 2]) expect(ids.map(([app, instance]) => deriveAppKeys(kept, authorized(app, instance)))).toEqual(fresh);
+  expect(new Set(fresh.map(({ diskCryptKey }) => toHex(diskCryptKey))).size).toBe(ids.length);
+});
