@@ -48,21 +48,13 @@ export const systemCollateralDisk: CollateralDisk = {
   },
   async write(path, content) {
     await rm(path, { force: true });
-    const file = await open(path, "wx", FILE_MODE);
-    try {
-      await file.writeFile(content);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
+    await using file = await open(path, "wx", FILE_MODE);
+    await file.writeFile(content);
+    await file.sync();
   },
   async sync(path) {
-    const file = await open(path, "r");
-    try {
-      await file.sync();
-    } finally {
-      await file.close();
-    }
+    await using file = await open(path, "r");
+    await file.sync();
   },
   rename,
   remove: (path) => rm(path, { force: true }),
@@ -232,14 +224,10 @@ async function readItem(path: string, digest: string, problems: string[]): Promi
 }
 
 async function readBounded(path: string, maxBytes: number): Promise<Uint8Array> {
-  const file = await open(path, "r");
-  try {
-    const { size } = await file.stat();
-    if (size > maxBytes) throw new KmsError("malformed.collateral", `need at most ${maxBytes} bytes, have ${size}`);
-    return new Uint8Array(await file.readFile());
-  } finally {
-    await file.close();
-  }
+  await using file = await open(path, "r");
+  const { size } = await file.stat();
+  if (size > maxBytes) throw new KmsError("malformed.collateral", `need at most ${maxBytes} bytes, have ${size}`);
+  return new Uint8Array(await file.readFile());
 }
 
 function diskFault(path: string, cause: unknown): KmsError {
