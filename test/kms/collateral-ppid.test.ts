@@ -4,10 +4,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, describe, expect, test } from "vitest";
 import { collateralFolder } from "../../kms/attestation/tdx/collateral-disk.ts";
+import { MAX_CHAINS_OF_ONE } from "../../kms/attestation/tdx/collateral-index.ts";
 import { type CollateralStore, createCollateralStore } from "../../kms/attestation/tdx/collateral-store.ts";
 import { parseQuote } from "../../kms/attestation/tdx/quote.ts";
 import { loadTrustAnchor } from "../../kms/attestation/tdx/trust-anchor.ts";
 import { verifyQuote } from "../../kms/attestation/tdx/verify.ts";
+import { pem } from "../../scripts/devnet/der.ts";
+import { createPki } from "../../scripts/devnet/pki.ts";
 import { createPlatform } from "../../scripts/devnet/platform.ts";
 import { platformSeed, simulatedPlatform, simulatedTd } from "../support/simulated-td.ts";
 import { body, hang, routes, type Spoil, type SpoiledPccs, startPccs, status } from "./support/spoiled-pccs.ts";
@@ -19,6 +22,7 @@ const anchor = loadTrustAnchor(platform.rootDer);
 const { pckCertificate: machine } = platform;
 const quoteOf = (certificationType: 2 | 3, from = platform) =>
   parseQuote(simulatedTd({ platform: from, quoteKnobs: { certificationType } }).quote(new Uint8Array(64)));
+const plain = parseQuote(simulatedTd({ platform }).quote(new Uint8Array(64)));
 const refused = (code: string) => expect.objectContaining({ code });
 const base = mkdtempSync(join(tmpdir(), "collateral-ppid-"));
 const servers: SpoiledPccs[] = [];
@@ -93,7 +97,6 @@ describe("the chain of a machine", () => {
   test("is only its own: other machines of the platform get collateral without it", async () => {
     const { store, verify } = await world();
     await verify(quoteOf(2));
-    const plain = parseQuote(simulatedTd({ platform }).quote(new Uint8Array(64)));
     expect((await store.collateralFor(plain)).pckCertificateChain).toBeUndefined();
   });
 
@@ -150,10 +153,7 @@ describe("strangers", () => {
   test("who change the report get no chain kept under the machine's name", async () => {
     const { store } = await world();
     const quote = quoteOf(2);
-    const forged = {
-      ...quote,
-      qe: { ...quote.qe, signature: quote.qe.signature.map((byte, index) => (index === 5 ? byte ^ 1 : byte)) },
-    };
+    const forged = forgedOf(quote);
     await expect(store.collateralFor(forged)).rejects.toEqual(refused("unproven.qe-report"));
     expect(store.status().some(({ kind }) => kind === "pck-chain")).toBe(false);
   });
@@ -171,5 +171,110 @@ describe("strangers", () => {
     expect(outcomes.every(({ status }) => status === "rejected")).toBe(true);
     expect(asked().length).toBeLessThanOrEqual(61);
     expect((await store.collateralFor(quoteOf(2))).pckCertificateChain).toContain("BEGIN");
+  });
+
+  test("who forge quotes in a machine's name cost one request a minute, and the machine none", async () => {
+    const { store, verify, asked, pass } = await world();
+    const forged = forgedOf(quoteOf(2));
+    for (let round = 0; round < 20; round += 1)
+      await expect(store.collateralFor(forged)).rejects.toEqual(refused("unproven.qe-report"));
+    expect(asked()).toHaveLength(1);
+    expect((await verify(quoteOf(2))).status).toBe("UpToDate");
+    expect(asked()).toHaveLength(1);
+    pass(61_000);
+    for (let round = 0; round < 20; round += 1)
+      await expect(store.collateralFor(forged)).rejects.toEqual(refused("unproven.qe-report"));
+    expect(asked()).toHaveLength(2);
+    expect((await verify(quoteOf(2))).status).toBe("UpToDate");
+    expect(asked()).toHaveLength(2);
+  });
+
+  test("who name one machine that the service does not know are told so without asking it each time", async () => {
+    const { pccs, store, asked, pass } = await world();
+    pccs.spoil(routes.chain, status(404));
+    for (let round = 0; round < 20; round += 1) {
+      await expect(store.collateralFor(quoteOf(2))).rejects.toEqual(refused("unavailable.collateral"));
+    }
+    expect(asked()).toHaveLength(6);
+    pccs.spoil(routes.chain, undefined);
+    pass(60_000);
+    expect((await store.collateralFor(quoteOf(2))).pckCertificateChain).toContain("BEGIN");
+  });
+
+  test("do not keep others out for longer than they go on", async () => {
+    const { pccs, store, pass } = await world();
+    await store.collateralFor(plain);
+    pccs.spoil(routes.chain, status(404));
+    for (let index = 0; index < 60; index += 1) {
+      await expect(store.collateralFor(renamed(quoteOf(2), index))).rejects.toThrow("status 404");
+    }
+    pccs.spoil(routes.chain, undefined);
+    await expect(store.collateralFor(quoteOf(2))).rejects.toThrow("too many machines are unknown at once");
+    pass(1_000);
+    expect((await store.collateralFor(quoteOf(2))).pckCertificateChain).toContain("BEGIN");
+  });
+});
+
+/** The same machine: nothing signs how its PPID is encrypted. */
+function renamed(quote: ReturnType<typeof quoteOf>, index: number): ReturnType<typeof quoteOf> {
+  const { certification } = quote.qe;
+  if (certification.kind !== "encrypted-ppid") throw new Error("not such a quote");
+  const encryptedPpid = certification.encryptedPpid.with(0, index).with(1, index >> 8);
+  return { ...quote, qe: { ...quote.qe, certification: { ...certification, encryptedPpid } } };
+}
+
+function forgedOf(quote: ReturnType<typeof quoteOf>): ReturnType<typeof quoteOf> {
+  return { ...quote, qe: { ...quote.qe, signature: quote.qe.signature.map((byte, index) => (index === 5 ? byte ^ 1 : byte)) } };
+}
+
+/** A PCCS that has a chain for whatever name it is asked, of a machine with this PPID. */
+function ofMachine(ppid: Uint8Array): Spoil {
+  const identity = { ppid, cpuSvn: machine.tcbm.subarray(0, 16), pceSvn: 13, pceId: new Uint8Array(2), fmspc: platform.fmspc };
+  return body(pem("CERTIFICATE", createPki(platformSeed, identity, {}).pck), chainHeaders());
+}
+
+describe("the owner of one machine with many names", () => {
+  test("pushes out its own chains only, in memory and on disk", async () => {
+    const { pccs, store, open, asked } = await world();
+    const chains = (from: CollateralStore) => from.status().filter(({ kind }) => kind === "pck-chain");
+    pccs.spoil(routes.chain, ofMachine(new Uint8Array(16).fill(1)));
+    await store.collateralFor(quoteOf(2));
+    pccs.spoil(routes.chain, ofMachine(new Uint8Array(16).fill(2)));
+    for (let index = 0; index < 3 * MAX_CHAINS_OF_ONE; index += 1) await store.collateralFor(renamed(quoteOf(2), index));
+    await store.settled();
+    await store.refresh();
+    expect(chains(store)).toHaveLength(1 + MAX_CHAINS_OF_ONE);
+    const next = open();
+    await next.refresh();
+    expect(chains(next)).toHaveLength(1 + MAX_CHAINS_OF_ONE);
+    const before = asked().length;
+    for (const each of [store, next]) {
+      await each.collateralFor(quoteOf(2));
+      await each.collateralFor(renamed(quoteOf(2), 3 * MAX_CHAINS_OF_ONE - 1));
+    }
+    expect(asked()).toHaveLength(before);
+  });
+
+  test("is given no more requests than strangers are, but for those names", async () => {
+    const { pccs, store, asked } = await world();
+    pccs.spoil(routes.chain, ofMachine(new Uint8Array(16).fill(2)));
+    let served = 0;
+    for (let index = 0; index < 100; index += 1) {
+      const isServed = await store.collateralFor(renamed(quoteOf(2), index)).then(
+        () => true,
+        () => false,
+      );
+      if (isServed) served += 1;
+    }
+    expect([served, asked().length]).toEqual([60 + MAX_CHAINS_OF_ONE, 60 + MAX_CHAINS_OF_ONE]);
+  });
+
+  test("leaves a fleet of others its way in", async () => {
+    const { pccs, store } = await world();
+    for (let index = 0; index < 80; index += 1) {
+      pccs.spoil(routes.chain, ofMachine(new Uint8Array(16).fill(index)));
+      await store.collateralFor(renamed(quoteOf(2), index));
+    }
+    expect(store.status().filter(({ kind }) => kind === "pck-chain")).toHaveLength(80);
   });
 });

@@ -1,6 +1,6 @@
 /** Asks the service for the newest of one part, once for all who wait for it, and keeps what is good. */
-import { BoundedMap } from "../../bounded-map.ts";
 import { asKmsError, KmsError } from "../../errors.ts";
+import { RecentFailures } from "./collateral-failures.ts";
 import { asUnavailable, type CollateralFetch, type FetchedKey } from "./collateral-fetch.ts";
 import { type ItemKey, type ItemKind, itemKinds, nameOf } from "./collateral-items.ts";
 import type { Keeper } from "./collateral-keeper.ts";
@@ -14,25 +14,15 @@ export interface CheckSettings {
   readonly seconds: () => number;
 }
 
-/** A stranger can bring the certificate of a platform of which the service has nothing, and would otherwise use up its patience for all. */
-const FAILURES_A_MINUTE = 6;
-/** There are some dozens of platforms. */
-const MAX_FAILED = 512;
-
-interface Failed {
-  readonly minute: number;
-  readonly count: number;
-  readonly last: unknown;
-}
-
 export class CollateralChecks {
   readonly failures = new Map<ItemKind, number>(itemKinds.map((kind) => [kind, 0]));
   readonly #running = new Map<string, Promise<void>>();
-  readonly #failed = new BoundedMap<string, Failed>(MAX_FAILED);
+  readonly #failed: RecentFailures;
   readonly #settings: CheckSettings;
 
   constructor(settings: CheckSettings) {
     this.#settings = settings;
+    this.#failed = new RecentFailures(settings.seconds);
   }
 
   isRunning(name: string): boolean {
@@ -56,38 +46,21 @@ export class CollateralChecks {
   async #look(key: FetchedKey, name: string): Promise<void> {
     const { keeper, fetcher, seconds } = this.#settings;
     if (fetcher === undefined) throw offline(name);
-    this.#needPatience(name);
+    // what is kept has its own times to be asked for again
+    if (!isGood(keeper.shelf.get(name), seconds())) this.#failed.requireFew(name);
     try {
       const [item] = await Promise.all([fetcher.item(key), key.kind === "root-crl" ? undefined : this.#rootListFirst()]);
       await asUnavailable(() => keeper.accept(item));
       this.#mark(name, { checkedAt: seconds(), failedAt: undefined });
-      this.#failed.delete(name);
+      this.#failed.forget(name);
       void keeper.settle();
     } catch (thrown) {
-      this.#noteFailure(name, thrown);
+      this.#failed.note(name, thrown);
       this.failures.set(key.kind, (this.failures.get(key.kind) ?? 0) + 1);
       keeper.note(`${name} is not refreshed: ${asKmsError(thrown).message}`);
       this.#mark(name, { failedAt: seconds() });
       throw thrown;
     }
-  }
-
-  /** What is kept has its own times to be asked for again. */
-  #needPatience(name: string): void {
-    const { keeper } = this.#settings;
-    const failed = this.#failed.get(name);
-    const isTooOften = failed?.minute === this.#minute() && failed.count >= FAILURES_A_MINUTE;
-    if (isTooOften && !isGood(keeper.shelf.get(name), this.#settings.seconds())) throw failed.last;
-  }
-
-  #noteFailure(name: string, last: unknown): void {
-    const minute = this.#minute();
-    const before = this.#failed.get(name);
-    this.#failed.set(name, { minute, count: before?.minute === minute ? before.count + 1 : 1, last });
-  }
-
-  #minute(): number {
-    return Math.floor(this.#settings.seconds() / 60);
   }
 
   /** A new root list may revoke the signer of what comes with it. */

@@ -14,6 +14,7 @@ import {
   rebuildIndex,
   type StoredItem,
   withItem,
+  withRoomFor,
 } from "./collateral-index.ts";
 import { decodeItem, digestOf, encodeItem, factsOf, type Item } from "./collateral-items.ts";
 import { withLock } from "./collateral-lock.ts";
@@ -119,7 +120,7 @@ export function collateralFolder(
         const stored = items.map((item) => ({ item, content: encodeItem(item) }));
         const added = stored.map(({ item, content }) => ({ item, digest: digestOf(content) }));
         const start = { ...before.index, generation: judgedBy === Number.MAX_SAFE_INTEGER ? generation : judgedBy };
-        const index = added.reduce(withItem, start); // an older one ends the work here, before anything is written
+        const index = added.reduce(withItem, withRoomFor(items, start, before.items)); // an older one ends the work here, before anything is written
         for (const { content } of stored) await disk.write(join(path, ITEMS, digestOf(content)), content);
         await disk.sync(join(path, ITEMS));
         await writeIndex(path, index, disk);

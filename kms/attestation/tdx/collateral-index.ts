@@ -10,6 +10,8 @@ import { parseJson } from "./json-text.ts";
 export const MAX_PARTS = 512;
 /** Chains of machines whose quotes carry none; the one that was stored first makes room. */
 export const MAX_CHAINS = 256;
+/** A machine gets a new name with every encryption of its PPID and every new state: its chains make room for each other before those of others do. */
+export const MAX_CHAINS_OF_ONE = 8;
 export const MAX_INDEX_BYTES = 1024 * 1024;
 
 export interface CollateralIndex {
@@ -85,6 +87,26 @@ export function withItem(index: CollateralIndex, { item, digest }: StoredItem): 
     );
   }
   return { generation: index.generation, floors, files };
+}
+
+/** The index without the oldest chains of machines that would have too many with these. */
+export function withRoomFor(
+  items: readonly Item[],
+  index: CollateralIndex,
+  stored: ReadonlyMap<string, StoredItem>,
+): CollateralIndex {
+  const coming = items.map(factsOf).filter(({ ppid }) => ppid !== undefined);
+  const newNames = new Set(coming.map(({ name }) => name));
+  const ppidOf = (part: string) => {
+    const found = stored.get(part);
+    return found === undefined ? undefined : factsOf(found.item).ppid;
+  };
+  const files = new Map(index.files);
+  for (const [ppid, chains] of Map.groupBy(coming, (facts) => facts.ppid)) {
+    const own = [...files.keys()].filter((part) => !newNames.has(part) && ppidOf(part) === ppid);
+    for (const oldest of own.slice(0, Math.max(0, own.length + chains.length - MAX_CHAINS_OF_ONE))) files.delete(oldest);
+  }
+  return { ...index, files };
 }
 
 export function requireNotOlder(part: string, rank: Rank, floor: Rank | undefined): void {

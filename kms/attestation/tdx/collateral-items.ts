@@ -5,7 +5,7 @@ import { fromHex, toHex, utf8 } from "../../bytes.ts";
 import { KmsError } from "../../errors.ts";
 import { MAX_CRL_BYTES, parseCrl } from "./crl.ts";
 import { parseJson } from "./json-text.ts";
-import { type PckCa, pckCaOf } from "./pck.ts";
+import { isPckCertificate, type PckCa, parsePlatformIdentity, pckCaOf } from "./pck.ts";
 import { MAX_PEM_CHARACTERS } from "./pem.ts";
 import { parseQeIdentity } from "./qe-identity.ts";
 import { MAX_SIGNED_JSON_CHARACTERS } from "./signed-json.ts";
@@ -72,6 +72,8 @@ export interface Facts {
   readonly floor: string;
   /** The last second at which it is good: nextUpdate itself for Intel's JSON, the one before it for a list. */
   readonly lastSecond: number;
+  /** Of a machine's chain: the machine, which has other names with every encryption of this. */
+  readonly ppid?: string;
 }
 
 /** What an item says about itself; nothing is verified here, but that it is what its name says. */
@@ -87,7 +89,7 @@ export function factsOf(item: Item): Facts {
     case "qe-identity":
       return { name, floor: name, ...jsonFacts(qeIdentityOf(item)) };
     case "pck-chain":
-      return { name, floor: name, rank: undefined, lastSecond: Math.min(...parseChain(item.chain).map((each) => each.notAfter)) };
+      return { name, floor: name, rank: undefined, ...chainFacts(item.chain) };
   }
 }
 
@@ -99,6 +101,14 @@ function crlFacts(der: Uint8Array, what: string): Omit<Facts, "name"> {
     rank: { number: decimal, issued: thisUpdate },
     lastSecond: nextUpdate - 1,
   };
+}
+
+/** A leaf that is no machine's is for the verification to refuse. */
+function chainFacts(pem: string): Pick<Facts, "lastSecond" | "ppid"> {
+  const chain = parseChain(pem);
+  const [leaf] = chain;
+  const lastSecond = Math.min(...chain.map(({ notAfter }) => notAfter));
+  return isPckCertificate(leaf) ? { lastSecond, ppid: toHex(parsePlatformIdentity(leaf).ppid) } : { lastSecond };
 }
 
 interface Dated {

@@ -2,7 +2,7 @@
 import { asKmsError, KmsError } from "../../errors.ts";
 import type { CollateralFolder, StoredCollateral } from "./collateral-disk.ts";
 import { factsOf, type Item, itemKinds } from "./collateral-items.ts";
-import { Shelf } from "./collateral-shelf.ts";
+import { type Put, Shelf } from "./collateral-shelf.ts";
 import { type VerifiedItem, verifyItem } from "./collateral-verify.ts";
 import type { TrustAnchor } from "./trust-anchor.ts";
 
@@ -30,10 +30,11 @@ export class Keeper {
   }
 
   /** Verifies a part and keeps it, in memory now and in the folder soon. */
-  accept(item: Item): VerifiedItem {
+  accept(item: Item): Put {
     const part = this.#verify(item);
-    if (this.shelf.put(part).isNew) this.#unwritten.set(part.name, part);
-    return part;
+    const put = this.shelf.put(part);
+    if (put.isNew) this.#unwritten.set(part.name, part);
+    return put;
   }
 
   /** Takes over what another process wrote, and writes what is not in the folder yet. A folder that fails is a note, not a refusal. */

@@ -3,7 +3,7 @@ import { BoundedMap } from "../../bounded-map.ts";
 import { toHex } from "../../bytes.ts";
 import { KmsError } from "../../errors.ts";
 import type { Collateral } from "./collateral.ts";
-import { MAX_CHAINS, MAX_PARTS, requireNotOlder } from "./collateral-index.ts";
+import { MAX_CHAINS, MAX_CHAINS_OF_ONE, MAX_PARTS, requireNotOlder } from "./collateral-index.ts";
 import { higher, type Item, type ItemKey, type ItemKind, isOlder, nameOf, type Rank, type Tee } from "./collateral-items.ts";
 import type { VerifiedItem } from "./collateral-verify.ts";
 import type { PckCa } from "./pck.ts";
@@ -24,6 +24,12 @@ export interface Kept {
   checkedAt: number | undefined;
   /** When it last gave no usable answer, if that was after the last good one. */
   failedAt: number | undefined;
+}
+
+export interface Put {
+  readonly isNew: boolean;
+  /** Than before: none made room for it, and none had its name. */
+  readonly isOneMore: boolean;
 }
 
 type FourKeys = readonly [
@@ -82,18 +88,19 @@ export class Shelf {
   }
 
   /** Takes a part that is not older than any before it; the very same one leaves all values as they are. */
-  put(part: VerifiedItem): { readonly isNew: boolean } {
+  put(part: VerifiedItem): Put {
     const { name, floor, rank } = part;
     if (rank !== undefined) {
       requireNotOlder(name, rank, this.#floors.get(floor));
       this.raiseFloor(floor, rank);
     }
     const known = this.#kept.get(name);
-    if (known?.part.digest === part.digest) return { isNew: false };
+    if (known?.part.digest === part.digest) return { isNew: false, isOneMore: false };
+    const before = this.#kept.size;
     if (known === undefined) this.#makeRoom(part);
     this.#ended.delete(name);
     this.#kept.set(name, { part, checkedAt: known?.checkedAt, failedAt: known?.failedAt });
-    return { isNew: true };
+    return { isNew: true, isOneMore: this.#kept.size > before };
   }
 
   remove(name: string): void {
@@ -123,13 +130,16 @@ export class Shelf {
     return parts.map(({ name }) => name);
   }
 
-  /** Intel signs for some dozens of platforms; machines' chains may come and go. */
-  #makeRoom({ item, name }: VerifiedItem): void {
+  /** Intel signs for some dozens of platforms; machines' chains may come and go, those of one machine in place of its own. */
+  #makeRoom({ item, name, ppid }: VerifiedItem): void {
     const isChain = item.kind === "pck-chain";
-    const alike = [...this.#kept].filter(([, { part }]) => (part.item.kind === "pck-chain") === isChain);
-    if (alike.length < (isChain ? MAX_CHAINS : MAX_PARTS)) return;
-    if (!isChain) throw new KmsError("unavailable.collateral", `${name}: ${MAX_PARTS} parts are kept already`);
-    this.#kept.delete(alike[0]?.[0] ?? "");
+    const alike = this.all().flatMap(({ part }) => ((part.item.kind === "pck-chain") === isChain ? [part] : []));
+    const own = alike.filter((part) => isChain && part.ppid === ppid);
+    if (own.length >= MAX_CHAINS_OF_ONE) this.remove(own[0]?.name ?? "");
+    else if (alike.length >= (isChain ? MAX_CHAINS : MAX_PARTS)) {
+      if (!isChain) throw new KmsError("unavailable.collateral", `${name}: ${MAX_PARTS} parts are kept already`);
+      this.remove(alike[0]?.name ?? "");
+    }
   }
 
   #need(name: string): VerifiedItem {
