@@ -69,15 +69,11 @@ async function loadPolicy({ path, log }: FileAuthoritySettings): Promise<FilePol
 
 /** Symbolic links are followed, as mounted configuration needs them; a pipe or a device might never end. */
 async function readRegularFile(path: string): Promise<Buffer> {
-  const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
-  try {
-    const status = await file.stat();
-    if (!status.isFile()) throw new PolicyProblem("not a regular file");
-    if (status.size > maxPolicyBytes) throw new PolicyProblem(`need at most ${maxPolicyBytes} bytes, have ${status.size}`);
-    return await readWhole(file, status.size);
-  } finally {
-    await file.close();
-  }
+  await using file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  const status = await file.stat();
+  if (!status.isFile()) throw new PolicyProblem("not a regular file");
+  if (status.size > maxPolicyBytes) throw new PolicyProblem(`need at most ${maxPolicyBytes} bytes, have ${status.size}`);
+  return await readWhole(file, status.size);
 }
 
 async function readWhole(file: FileHandle, size: number): Promise<Buffer> {

@@ -72,28 +72,18 @@ function readJson(text: string): unknown {
 
 /** A plain file of this user which nobody else may write. */
 async function readOwn(path: string): Promise<string | undefined> {
-  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
-  try {
-    const { uid, mode, size, nlink } = await file
-      .stat()
-      .then((found) => (found.isFile() ? found : { uid: -1, mode: 0, size: 0, nlink: 0 }));
-    const isOwn = uid === process.getuid?.() && (mode & OTHERS_MAY_WRITE) === 0 && nlink === 1;
-    return isOwn && size <= MAX_FILE_BYTES ? await file.readFile("utf8") : undefined;
-  } finally {
-    await file.close();
-  }
+  await using file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  const found = await file.stat();
+  const isOwn = found.isFile() && found.uid === process.getuid?.() && (found.mode & OTHERS_MAY_WRITE) === 0 && found.nlink === 1;
+  return isOwn && found.size <= MAX_FILE_BYTES ? await file.readFile("utf8") : undefined;
 }
 
 async function writeWhole(folder: string, name: string, text: string): Promise<void> {
   const temporary = join(folder, `.${name}.${randomBytes(8).toString("hex")}`);
   try {
-    const file = await open(temporary, "wx", ownerOnly);
-    try {
-      await file.writeFile(text);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
+    await using file = await open(temporary, "wx", ownerOnly);
+    await file.writeFile(text);
+    await file.sync();
     await rename(temporary, join(folder, name));
   } catch (thrown) {
     await rm(temporary, { force: true });
