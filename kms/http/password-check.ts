@@ -1,6 +1,7 @@
 /** Checks passwords against bcrypt hashes, at a pace that guessing cannot raise. */
 import { Worker } from "node:worker_threads";
 import { hashSync } from "bcryptjs";
+import { BoundedMap } from "../bounded-map.ts";
 import type { PasswordHashes } from "./htpasswd.ts";
 
 export type PasswordVerdict = "right" | "wrong" | "too-many";
@@ -66,10 +67,11 @@ export function createPasswordCheck({
 /** Failures by address; time forgets them one by one. */
 class FailureCount {
   readonly #limits: PasswordLimits;
-  readonly #byAddress = new Map<string, { count: number; since: number }>();
+  readonly #byAddress: BoundedMap<string, { count: number; since: number }>;
 
   constructor(limits: PasswordLimits) {
     this.#limits = limits;
+    this.#byAddress = new BoundedMap(limits.addresses);
   }
 
   isFull(address: string, now: number): boolean {
@@ -78,10 +80,7 @@ class FailureCount {
 
   add(address: string, now: number): void {
     const { count, since } = this.#current(address, now);
-    this.#byAddress.delete(address); // to the end of the order
     this.#byAddress.set(address, { count: count + 1, since: count === 0 ? now : since });
-    const [oldest] = this.#byAddress.keys();
-    if (this.#byAddress.size > this.#limits.addresses && oldest !== undefined) this.#byAddress.delete(oldest);
   }
 
   #current(address: string, now: number): { count: number; since: number } {

@@ -1,4 +1,5 @@
 /** Steps 0 and 0a: opens the anchor and the revocation lists; and then verifies every chain of one verification against them. */
+import { BoundedMap } from "../../bounded-map.ts";
 import { KmsError } from "../../errors.ts";
 import type { Collateral } from "./collateral.ts";
 import { KnownIssuers } from "./known-issuers.ts";
@@ -26,7 +27,7 @@ export interface VerifiedPck extends VerifiedChain {
 /** What was verified under one pair of lists and one anchor, for all the verifications that use them. */
 interface Known {
   readonly issuers: KnownIssuers;
-  readonly chains: Map<string, VerifiedChain>;
+  readonly chains: BoundedMap<string, VerifiedChain>;
   readonly platforms: WeakMap<Certificate, PlatformIdentity>;
 }
 
@@ -44,7 +45,11 @@ export class ChainVerifier {
     this.at = at;
     this.lists = lists;
     this.endsAt = Math.min(lists.nextUpdate, anchor.certificate.notAfter);
-    this.#known = known ?? { issuers: new KnownIssuers(anchor.certificate), chains: new Map(), platforms: new WeakMap() };
+    this.#known = known ?? {
+      issuers: new KnownIssuers(anchor.certificate),
+      chains: new BoundedMap(MAX_LEAVES),
+      platforms: new WeakMap(),
+    };
   }
 
   /** The leaf of a chain that leads to the anchor and of which nothing is revoked. */
@@ -77,10 +82,7 @@ export class ChainVerifier {
     const [leaf, ...authorities] = path;
     issuers.keep(authorities);
     const verified = { leaf, endsAt: Math.min(...path.map(({ notAfter }) => notAfter)) };
-    if (pem.length > MAX_REMEMBERED_PEM) return verified;
-    const [oldest] = chains.keys();
-    if (chains.size >= MAX_LEAVES && oldest !== undefined) chains.delete(oldest);
-    chains.set(pem, verified);
+    if (pem.length <= MAX_REMEMBERED_PEM) chains.set(pem, verified);
     return verified;
   }
 }
