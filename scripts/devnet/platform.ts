@@ -9,6 +9,8 @@ import { qeIdentityText, type TcbFacts, type TcbKnobs, tcbInfoText } from "./tcb
 export interface PlatformKnobs extends PkiKnobs, TcbKnobs {
   /** The moment the collateral is issued for, in place of the caller's. */
   readonly collateralTime?: Date;
+  /** Another machine under the same root. */
+  readonly ppid?: Uint8Array;
 }
 
 /** Everything a PCCS serves for this machine. */
@@ -54,7 +56,7 @@ const teeTcbSvn = Uint8Array.of(7, 1, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
 export function createPlatform(seed: Uint8Array, knobs: PlatformKnobs = {}): SimulatedPlatform {
   needLength(seed, 32, "platform seed");
   const digest = (hash: string, label: string) => new Uint8Array(createHash(hash).update(seed).update(label).digest());
-  const ppid = digest("sha256", "ppid").subarray(0, 16);
+  const ppid = knobs.ppid ?? digest("sha256", "ppid").subarray(0, 16);
   const pki = createPki(seed, { ppid, cpuSvn, pceSvn, pceId, fmspc }, knobs);
   const certificatePem = (der: Uint8Array) => pem("CERTIFICATE", der);
   const rootPem = certificatePem(pki.root);

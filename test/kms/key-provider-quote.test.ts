@@ -113,6 +113,7 @@ describe("the guest of an answer", () => {
   test.each<[string, Parameters<typeof simulatedTd>[0]]>([
     ["another app", { appCompose: '{"name":"other"}' }],
     ["another instance", { instanceSeed: new Uint8Array(20).fill(1) }],
+    ["another machine", { platform: simulatedPlatform({ ppid: new Uint8Array(16).fill(1) }) }],
     ["another machine shape", { shape: { cpuCount: 4, memorySize: 2 * 1024 ** 3 } }],
     ["another enclave", { keyProvider: record.replace(/[0-9a-f]{64}/, "00".repeat(32)) }],
     ["another mode", { keyProvider: '{"name":"none","id":""}' }],

@@ -171,5 +171,9 @@ describe("the assembled verifier", () => {
     await expect(verifier.verify(bindEvidence(broken, broken.stack.reportData))).rejects.toMatchObject({
       code: "malformed.quote",
     });
+    const pod = withStack({ kind: "dstack-pod", reportDataPayload: "another" });
+    await expect(verifier.verify(bindEvidence(pod, pod.stack.reportData))).rejects.toMatchObject({
+      code: "unproven.report-data",
+    });
   });
 });
