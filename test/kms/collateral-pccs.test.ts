@@ -1,19 +1,11 @@
 /** A PCCS that fails or deceives: each way has its code, nothing of it is kept, and what was kept before stays in force. */
-import { afterEach, describe, expect, test } from "vitest";
-import { createCollateralStore } from "../../kms/attestation/tdx/collateral-store.ts";
-import { parseQuote } from "../../kms/attestation/tdx/quote.ts";
-import { loadTrustAnchor } from "../../kms/attestation/tdx/trust-anchor.ts";
+import { describe, expect, test } from "vitest";
 import { pckChainOf } from "../../kms/attestation/tdx/verify.ts";
-import { createPki } from "../../scripts/devnet/pki.ts";
 import { createPlatform } from "../../scripts/devnet/platform.ts";
-import { platformSeed, simulatedPlatform, simulatedTd } from "../support/simulated-td.ts";
-import { body, drip, hang, routes, type Spoil, type SpoiledPccs, startPccs, status } from "./support/spoiled-pccs.ts";
+import { signAsPck, simulatedPlatform } from "../support/simulated-td.ts";
+import { collateralWorlds, hour, platform, quote, refused, start } from "./support/collateral-world.ts";
+import { body, drip, hang, routes, type Spoil, status } from "./support/spoiled-pccs.ts";
 
-const start = new Date("2026-06-15T00:00:00Z");
-const hour = 60 * 60 * 1000;
-const platform = simulatedPlatform();
-const anchor = loadTrustAnchor(platform.rootDer);
-const quote = parseQuote(simulatedTd({ platform }).quote(new Uint8Array(64)));
 const honest = platform.collateral(start);
 const stranger = createPlatform(new Uint8Array(32).fill(9)).collateral(start);
 const chainOf = (pem: string) => ({
@@ -25,34 +17,14 @@ const tcbBody = ({ tcbInfo, tcbInfoSignature }: typeof honest) => `{"tcbInfo":${
 const qeBody = ({ qeIdentity, qeIdentitySignature }: typeof honest) =>
   `{"enclaveIdentity":${qeIdentity},"signature":"${hex(qeIdentitySignature)}"}`;
 const own = chainOf(honest.tcbSigningChain);
-/** The hierarchy of the platform again: its keys come from the seed alone. */
-const anyIdentity = {
-  ppid: new Uint8Array(16),
-  cpuSvn: new Uint8Array(16),
-  pceSvn: 0,
-  pceId: new Uint8Array(2),
-  fmspc: new Uint8Array(6),
-};
-const signAsPck = (text: string) => createPki(platformSeed, anyIdentity).sign("pck", Buffer.from(text));
 const flipped = (bytes: Uint8Array) => bytes.with(-1, (bytes.at(-1) ?? 0) ^ 1);
 
-const servers: SpoiledPccs[] = [];
-afterEach(async () => {
-  for (const server of servers.splice(0)) await server.stop();
-});
+const newWorld = collateralWorlds();
 
-async function world(settings: { timeoutMs?: number; maxResponseBytes?: number; patienceMs?: number } = {}) {
-  const pccs = await startPccs(start);
-  servers.push(pccs);
-  let now = start;
-  const store = createCollateralStore({ pccsUrl: pccs.url, anchor, now: () => now, timeoutMs: 2_000, ...settings });
-  const pass = (ms: number) => {
-    now = new Date(now.getTime() + ms);
-  };
-  return { pccs, store, pass };
+async function world(settings: { timeoutMs?: number; maxResponseBytes?: number; patienceMs?: number; waitMs?: number } = {}) {
+  const { pccs, forgetful, pass } = await newWorld();
+  return { pccs, store: forgetful({ timeoutMs: 2_000, ...settings }), pass };
 }
-
-const refused = (code: string) => expect.objectContaining({ code });
 
 interface Case {
   readonly name: string;
@@ -233,4 +205,18 @@ describe("requests", () => {
     await store.collateralFor(quote);
     expect(store.nextRefresh()).toBeLessThanOrEqual(start.getTime() / 1000 + 30);
   });
+});
+
+test("one that takes its time for one part after the other is waited for as long as for all, and heard out", async () => {
+  const { pccs, store } = await world({ timeoutMs: 60_000, waitMs: 100 });
+  const held: (() => void)[] = [];
+  const slow: Spoil = (response, honestServer) => held.push(() => honestServer.emit("request", response.req, response));
+  for (const route of [routes.root, routes.tcb]) pccs.spoil(route, slow);
+  await expect(store.collateralFor(quote)).rejects.toThrow("not all of it within 100 ms");
+  await expect(store.collateralFor(quote)).rejects.toEqual(refused("unavailable.collateral"));
+  await expect.poll(() => held.length).toBe(2);
+  for (const answer of held) answer();
+  await expect.poll(() => store.status().length).toBe(4);
+  await store.collateralFor(quote);
+  expect(pccs.requests).toHaveLength(4);
 });

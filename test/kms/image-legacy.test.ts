@@ -326,6 +326,25 @@ test("the many guests of one app do not keep those of others from waiting for a 
   expect([ends.filter((end) => end === "passed"), server.asked.length]).toEqual([Array(16).fill("passed"), 1]);
 });
 
+test("a caller waits once for download, hashing and measuring together", async () => {
+  const patienceMs = 2_000;
+  const store = createImageStore({ cacheDir: dir, downloadUrl: `${server.url}/{OS_IMAGE_HASH}`, timeoutMs: 10_000 });
+  let opened = 0;
+  const slow = {
+    async open(osImageHash: Uint8Array, app: string, until: number) {
+      const found = await store.open(osImageHash, app);
+      await new Promise((resolve) => setTimeout(resolve, until - performance.now()));
+      opened = performance.now();
+      return found;
+    },
+  };
+  const never: AcpiSource = { digestsOf: () => new Promise(() => undefined) };
+  const settings = { images: slow, measurements: createMeasurementStore(dir), acpi: never, patienceMs };
+  const said = await refusal(createOsImageCheck(createLegacyCheck(settings))(guest(config, registers)) ?? Promise.resolve());
+  expect(said.code).toBe("unavailable.timeout");
+  expect(performance.now() - opened).toBeLessThan(patienceMs);
+});
+
 test("a kept measurement is what was computed, and nothing of the caller's", async () => {
   await check()(guest(config, registers));
   const kept: unknown = JSON.parse(readFileSync(join(dir, "measurements", `${measurementKey(config)}.json`), "utf8"));

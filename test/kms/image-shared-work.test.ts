@@ -173,3 +173,16 @@ test("goes on when its caller's patience ends, and fails without a word when nob
   fail("b");
   await soon();
 });
+
+test("one after the other is waited for until one time, by a caller who says so", async () => {
+  const [pool, { begun, work, end }] = [shared(), works()];
+  const until = performance.now() + 50;
+  const first = pool.run("a", work("a"), undefined, until);
+  end("a");
+  expect(await first).toBe("a done");
+  expect(await refusal(pool.run("b", work("b"), undefined, until))).toEqual(late);
+  expect(await refusal(pool.run("c", work("c"), undefined, until))).toEqual(late);
+  const back = pool.run("c", work("c"));
+  end("c");
+  expect([await back, begun]).toEqual(["c done", ["a", "b", "c"]]);
+});

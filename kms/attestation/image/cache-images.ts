@@ -61,8 +61,11 @@ export interface DownloadCounts {
 }
 
 export interface ImageStore {
-  /** The image of that hash, downloaded where it is missing; its manifest is proved on every use. `app` is in whose name its caller waits. */
-  open(osImageHash: Uint8Array, app?: string): Promise<StoredImage>;
+  /**
+   * The image of that hash, downloaded where it is missing; its manifest is proved on every use. `app` is in whose name its caller waits,
+   * `until` how long at the most, as a value of `performance.now()`.
+   */
+  open(osImageHash: Uint8Array, app?: string, until?: number): Promise<StoredImage>;
   /** Removes what a crash left; what cannot be removed now is in nobody's way. */
   recover(): Promise<void>;
   counts(): DownloadCounts;
@@ -98,10 +101,10 @@ export function createImageStore(settings: ImageStoreSettings): ImageStore {
   };
 
   return {
-    async open(osImageHash, app) {
+    async open(osImageHash, app, until) {
       const name = toHex(needImageHash(osImageHash));
       const dir = join(folder, name);
-      if (!(await exists(join(dir, METADATA_NAME)))) await downloads.run(name, () => download(name, osImageHash), app);
+      if (!(await exists(join(dir, METADATA_NAME)))) await downloads.run(name, () => download(name, osImageHash), app, until);
       return storedImage(dir, name, await mended(name, () => loadManifest(dir, osImageHash)), known);
     },
     async recover() {

@@ -15,12 +15,14 @@ export interface LegacyImage {
 }
 
 export interface LegacyCheckSettings {
-  readonly images: { open(osImageHash: Uint8Array, app: string): Promise<LegacyImage> };
+  readonly images: { open(osImageHash: Uint8Array, app: string, until: number): Promise<LegacyImage> };
   readonly measurements: {
     load(key: string): Promise<LaunchRegisters | undefined>;
     store(key: string, registers: LaunchRegisters): Promise<void>;
   };
   readonly acpi: AcpiSource;
+  /** How long a caller waits. */
+  readonly patienceMs?: number;
 }
 
 interface HashedImage {
@@ -38,11 +40,13 @@ const MAX_WAITING = 64;
 const MAX_OF_ONE_APP = 8;
 /** So that a slow start of one app's guests leaves places for others. */
 const MAX_CALLERS_OF_ONE_APP = 16;
+/** For download, hashing and measuring together: callers have to be answered in less than a minute. */
 const PATIENCE_MS = 45_000;
 /** The program behind it may have taken a minute to fail. */
 const REST_MS = 10_000;
 
-export function createLegacyCheck({ images, measurements, acpi }: LegacyCheckSettings): LegacyCheck {
+export function createLegacyCheck(legacy: LegacyCheckSettings): LegacyCheck {
+  const { images, measurements, acpi, patienceMs = PATIENCE_MS } = legacy;
   const late = {
     code: "unavailable.timeout",
     message: "the OS image is being measured, which goes on: try again later",
@@ -52,7 +56,7 @@ export function createLegacyCheck({ images, measurements, acpi }: LegacyCheckSet
     waiting: MAX_WAITING,
     ofOneOwner: MAX_OF_ONE_APP,
     callersOfOneOwner: MAX_CALLERS_OF_ONE_APP,
-    patienceMs: PATIENCE_MS,
+    patienceMs,
     late,
     restMs: REST_MS,
   };
@@ -60,7 +64,8 @@ export function createLegacyCheck({ images, measurements, acpi }: LegacyCheckSet
   const works = new SharedWork<LaunchRegisters>(settings);
   return async (report, config, app) => {
     if (config.osImageHash.length === 0) throw new KmsError("unproven.os-image", "os_image_hash: need 32 bytes, have none");
-    const image = await images.open(config.osImageHash, app);
+    const until = performance.now() + patienceMs;
+    const image = await images.open(config.osImageHash, app, until);
     const key = measurementKey(config);
     const known = await measurements.load(key);
     if (known !== undefined) {
@@ -71,10 +76,10 @@ export function createLegacyCheck({ images, measurements, acpi }: LegacyCheckSet
       const files = await image.files();
       return { files, registers: fileRegistersOf(files, config) };
     };
-    const { files, registers } = await hashing.run(key, hash, app);
+    const { files, registers } = await hashing.run(key, hash, app, until);
     // whoever names an image without having started it makes no program run for ACPI tables
     requireFileRegisters(registers, report);
-    const computed = await works.run(key, () => measureImage(files, config, acpi), app);
+    const computed = await works.run(key, () => measureImage(files, config, acpi), app, until);
     requireRegisters(computed, report);
     await measurements.store(key, computed);
   };

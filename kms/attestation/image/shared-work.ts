@@ -71,8 +71,11 @@ export class SharedWork<T> {
     this.#waiting = new Shares(settings.callersOfOneOwner);
   }
 
-  /** Work is of the owner who asks first; without one, it counts against all only. */
-  async run(key: string, work: () => Promise<T>, owner?: string): Promise<T> {
+  /**
+   * Work is of the owner who asks first; without one, it counts against all only. A caller of several works one after the other says
+   * until when it waits for all of them, as a value of `performance.now()`.
+   */
+  async run(key: string, work: () => Promise<T>, owner?: string, until = Number.POSITIVE_INFINITY): Promise<T> {
     const { waiting } = this.#settings;
     const failed = this.#failed.get(key);
     if (failed !== undefined && failed.count >= FAILURES_BEFORE_REST && performance.now() < failed.until) throw failed.thrown;
@@ -82,7 +85,7 @@ export class SharedWork<T> {
     const leave = this.#waiting.take(owner);
     this.#callers += 1;
     try {
-      return await this.#patiently(this.#works.get(key) ?? this.#start(key, work, owner));
+      return await this.#patiently(this.#works.get(key) ?? this.#start(key, work, owner), until);
     } finally {
       this.#callers -= 1;
       leave();
@@ -125,8 +128,9 @@ export class SharedWork<T> {
     }
   }
 
-  async #patiently(shared: Promise<T>): Promise<T> {
-    const { patienceMs, late } = this.#settings;
+  async #patiently(shared: Promise<T>, until: number): Promise<T> {
+    const { late } = this.#settings;
+    const patienceMs = Math.max(0, Math.min(this.#settings.patienceMs, until - performance.now()));
     const ended = Promise.withResolvers<never>();
     const timer = setTimeout(() => ended.reject(new KmsError(late.code, late.message)), patienceMs);
     try {

@@ -52,13 +52,17 @@ export interface CollateralStoreSettings extends FetchSettings {
   readonly isOffline?: boolean;
   /** How long a request waits for news while what is kept is still good. */
   readonly patienceMs?: number;
+  /** How long a request waits for all of its collateral, which goes on being asked for without it. */
+  readonly waitMs?: number;
 }
 
 const PATIENCE_MS = 3_000;
+/** Each request to the service has its own limit, and several may come one after the other; callers have to be answered in less than a minute. */
+const WAIT_MS = 30_000;
 const REQUESTS_AT_ONCE = 4;
 
 export function createCollateralStore(settings: CollateralStoreSettings): CollateralStore {
-  const { anchor, now, folder, isOffline = false, patienceMs = PATIENCE_MS } = settings;
+  const { anchor, now, folder, isOffline = false, patienceMs = PATIENCE_MS, waitMs = WAIT_MS } = settings;
   const seconds = () => Math.floor(now().getTime() / 1000);
   const fetcher = isOffline ? undefined : createCollateralFetch(settings);
   const keeper = new Keeper({ anchor, now, folder });
@@ -69,12 +73,21 @@ export function createCollateralStore(settings: CollateralStoreSettings): Collat
   const ready = createReady({ keeper, checks, seconds, isOffline, patienceMs });
   const due = (at: number) => shelf.all().filter((kept) => isGood(kept, at) && fetchedKey(kept.part.item) && at >= dueAt(kept));
 
+  const collateralOf = async (quote: Quote): Promise<Collateral> => {
+    if (quote.qe.certification.kind === "encrypted-ppid") await ready([{ kind: "root-crl" }]);
+    const key = keyOf(quote, seconds(), await chainOf(quote));
+    await ready(partsOf(key));
+    return shelf.assemble(key);
+  };
+
   return {
     async collateralFor(quote) {
-      if (quote.qe.certification.kind === "encrypted-ppid") await ready([{ kind: "root-crl" }]);
-      const key = keyOf(quote, seconds(), await chainOf(quote));
-      await ready(partsOf(key));
-      return shelf.assemble(key);
+      const collateral = await patiently(collateralOf(quote), waitMs);
+      if (collateral !== undefined) return collateral;
+      throw new KmsError(
+        "unavailable.collateral",
+        `collateral: not all of it within ${waitMs} ms, which goes on: try again later`,
+      );
     },
     isCurrent(collateral) {
       const at = seconds();
@@ -172,12 +185,12 @@ function unanswered(name: string): KmsError {
   return new KmsError("unavailable.collateral", `${name}: the service has not answered yet`);
 }
 
-/** Ends with the work, or without it when the time is up; the work goes on. */
-async function patiently(work: Promise<unknown>, ms: number): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const timer = setTimeout(resolve, ms);
+/** Ends with the work, or without it and with undefined when the time is up; the work goes on. */
+async function patiently<T>(work: Promise<T>, ms: number): Promise<T | undefined> {
+  const { promise, resolve } = Promise.withResolvers<undefined>();
+  const timer = setTimeout(() => resolve(undefined), ms);
   try {
-    await Promise.race([work, promise]);
+    return await Promise.race([work, promise]);
   } finally {
     clearTimeout(timer);
   }
