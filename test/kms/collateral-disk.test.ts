@@ -1,74 +1,22 @@
 /** The collateral folder: what is in it is never trusted for being there, and no end of a process or a disk leaves it torn. */
-import {
-  chmodSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  truncateSync,
-  unlinkSync,
-  writeFileSync,
-} from "node:fs";
-import { tmpdir } from "node:os";
+import { chmodSync, readdirSync, readFileSync, statSync, truncateSync, unlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, afterEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { type CollateralDisk, collateralFolder, systemCollateralDisk } from "../../kms/attestation/tdx/collateral-disk.ts";
 import { decodeIndex, encodeIndex } from "../../kms/attestation/tdx/collateral-index.ts";
 import { digestOf } from "../../kms/attestation/tdx/collateral-items.ts";
-import { type CollateralStore, createCollateralStore } from "../../kms/attestation/tdx/collateral-store.ts";
-import { parseQuote } from "../../kms/attestation/tdx/quote.ts";
 import { intelSgxRootCa, loadTrustAnchor } from "../../kms/attestation/tdx/trust-anchor.ts";
-import { simulatedPlatform, simulatedTd } from "../support/simulated-td.ts";
-import { type SpoiledPccs, startPccs } from "./support/spoiled-pccs.ts";
+import { simulatedPlatform } from "../support/simulated-td.ts";
+import { anchor, collateralWorlds, hour, platform, quote, refused, start } from "./support/collateral-world.ts";
 
-const start = new Date("2026-06-15T00:00:00Z");
-const hour = 60 * 60 * 1000;
-const platform = simulatedPlatform();
-const anchor = loadTrustAnchor(platform.rootDer);
-const quote = parseQuote(simulatedTd({ platform }).quote(new Uint8Array(64)));
 const honest = platform.collateral(start);
-const base = mkdtempSync(join(tmpdir(), "collateral-disk-"));
-const refused = (code: string) => expect.objectContaining({ code });
-
-const servers: SpoiledPccs[] = [];
-const stores: CollateralStore[] = [];
-let folders = 0;
-afterEach(async () => {
-  await Promise.all(stores.splice(0).map((store) => store.settled())); // a folder that is written to cannot be removed
-  for (const server of servers.splice(0)) await server.stop();
-});
-afterAll(() => rmSync(base, { recursive: true, force: true }));
+const newWorld = collateralWorlds();
 
 async function world() {
-  const pccs = await startPccs(start, { evaluationNumber: 20, crlNumber: 9 });
-  servers.push(pccs);
-  folders += 1;
-  const dir = join(base, `${folders}`);
-  let now = start;
-  const path = collateralFolder(dir, anchor).path;
-  const open = (disk: CollateralDisk = systemCollateralDisk, isOffline = false) => {
-    const store = createCollateralStore({
-      pccsUrl: pccs.url,
-      anchor,
-      now: () => now,
-      folder: collateralFolder(dir, anchor, disk),
-      isOffline,
-    });
-    stores.push(store);
-    return store;
-  };
-  return {
-    pccs,
-    dir,
-    path,
-    open,
-    index: join(path, "index.json"),
-    items: () => readdirSync(join(path, "items")).map((name) => join(path, "items", name)),
-    at: (time: Date) => {
-      now = time;
-    },
-  };
+  const made = await newWorld({ evaluationNumber: 20, crlNumber: 9 });
+  const { path } = collateralFolder(made.dir, anchor);
+  const items = () => readdirSync(join(path, "items")).map((name) => join(path, "items", name));
+  return { ...made, path, index: join(path, "index.json"), items };
 }
 
 async function filled() {
@@ -103,7 +51,7 @@ describe("the folder", () => {
   test("serves a KMS that starts while the PCCS is away, and one that never asks it", async () => {
     const { pccs, open } = await filled();
     await pccs.stop();
-    for (const store of [open(), open(systemCollateralDisk, true)]) {
+    for (const store of [open(), open({ isOffline: true })]) {
       expect((await store.collateralFor(quote)).tcbInfo).toBe(honest.tcbInfo.replaceAll(":17,", ":20,"));
     }
   });
@@ -145,7 +93,7 @@ describe("what is damaged on disk", () => {
   ])("a part that is %s is not served, and fetched anew", async (_name, damage) => {
     const { pccs, open, items } = await filled();
     for (const file of items()) damage(file);
-    const offline = open(systemCollateralDisk, true);
+    const offline = open({ isOffline: true });
     await expect(offline.collateralFor(quote)).rejects.toEqual(refused("unavailable.collateral"));
     expect(offline.takeProblems()).toHaveLength(4);
     const store = open();
@@ -173,7 +121,7 @@ describe("what is damaged on disk", () => {
     expect((await store.collateralFor(quote)).tcbInfo).toContain('"tcbEvaluationDataNumber":20');
     await store.settled();
     expect(JSON.parse(readFileSync(index, "utf8")).format).toBe("keyward-collateral-index");
-    expect((await open(systemCollateralDisk, true).collateralFor(quote)).tcbInfo).toContain(":20");
+    expect((await open({ isOffline: true }).collateralFor(quote)).tcbInfo).toContain(":20");
   });
 
   test("a floor with a digit changed does not refuse what is newer, and is said to the operator", async () => {
@@ -202,7 +150,7 @@ describe("what is damaged on disk", () => {
     const { files, ...rest } = decodeIndex(readFileSync(index, "utf8"));
     const named = [...files].map(([name, old]) => [name, file.endsWith(old) ? digest : old] as const);
     writeFileSync(index, encodeIndex({ ...rest, files: new Map(named) }));
-    const offline = open(systemCollateralDisk, true);
+    const offline = open({ isOffline: true });
     await expect(offline.collateralFor(quote)).rejects.toEqual(refused("unavailable.collateral"));
     expect(offline.takeProblems().join()).toContain("Signature is invalid for tcb_info");
   });
@@ -240,12 +188,12 @@ describe("a process that ends between two writes", () => {
       const { pccs, open, at, items } = await filled();
       at(new Date(start.getTime() + hour));
       pccs.publish({ evaluationNumber: 30, crlNumber: 30 });
-      const ending = open(endingDisk(after));
+      const ending = open({}, endingDisk(after));
       await ending.collateralFor(quote);
       await ending.settled();
       const isWhole = ending.takeProblems().length === 0;
       await pccs.stop();
-      const { tcbInfo } = await open(systemCollateralDisk, true).collateralFor(quote);
+      const { tcbInfo } = await open({ isOffline: true }).collateralFor(quote);
       expect(tcbInfo).toMatch(/"tcbEvaluationDataNumber":(20|30)/);
       await pccs.start();
       const next = open();
@@ -276,7 +224,7 @@ describe("a disk that fails", () => {
         ...systemCollateralDisk,
         write: (path: string, content: Uint8Array) => (isMended ? systemCollateralDisk : failing(code)).write(path, content),
       };
-      const store = open(disk);
+      const store = open({}, disk);
       await store.collateralFor(quote);
       await store.settled();
       expect(store.takeProblems().join()).toContain(code);

@@ -1,62 +1,10 @@
 /** Threat 17, a PCCS that serves an older issue which has not ended: refused, also after a restart, and both sides of every date hold. */
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { afterEach, describe, expect, test } from "vitest";
-import { collateralFolder } from "../../kms/attestation/tdx/collateral-disk.ts";
-import { type CollateralStore, createCollateralStore } from "../../kms/attestation/tdx/collateral-store.ts";
-import { parseQuote } from "../../kms/attestation/tdx/quote.ts";
-import { loadTrustAnchor } from "../../kms/attestation/tdx/trust-anchor.ts";
+import { describe, expect, test } from "vitest";
 import { verifyQuote } from "../../kms/attestation/tdx/verify.ts";
 import type { PlatformKnobs } from "../../scripts/devnet/platform.ts";
-import { simulatedPlatform, simulatedTd } from "../support/simulated-td.ts";
-import { type SpoiledPccs, startPccs } from "./support/spoiled-pccs.ts";
+import { anchor, collateralWorlds, day, hour, later, quote, refused, start } from "./support/collateral-world.ts";
 
-const start = new Date("2026-06-15T00:00:00Z");
-const hour = 60 * 60 * 1000;
-const day = 24 * hour;
-const platform = simulatedPlatform();
-const anchor = loadTrustAnchor(platform.rootDer);
-const quote = parseQuote(simulatedTd({ platform }).quote(new Uint8Array(64)));
-const refused = (code: string) => expect.objectContaining({ code });
-const later = (ms: number, from = start) => new Date(from.getTime() + ms);
-
-const dir = mkdtempSync(join(tmpdir(), "collateral-monotone-"));
-const servers: SpoiledPccs[] = [];
-const stores: CollateralStore[] = [];
-let folders = 0;
-afterEach(async () => {
-  await Promise.all(stores.splice(0).map((store) => store.settled())); // a folder that is written to cannot be removed
-  for (const server of servers.splice(0)) await server.stop();
-  rmSync(dir, { recursive: true, force: true });
-});
-
-async function world(knobs: PlatformKnobs) {
-  const pccs = await startPccs(start, knobs);
-  servers.push(pccs);
-  folders += 1;
-  const path = join(dir, `${folders}`);
-  let now = start;
-  const open = (isOffline = false) => {
-    const store = createCollateralStore({
-      pccsUrl: pccs.url,
-      anchor,
-      now: () => now,
-      folder: collateralFolder(path, anchor),
-      isOffline,
-    });
-    stores.push(store);
-    return store;
-  };
-  return {
-    pccs,
-    path,
-    open,
-    at: (time: Date) => {
-      now = time;
-    },
-  };
-}
+const world = collateralWorlds();
 
 const newest: PlatformKnobs = { evaluationNumber: 20, crlNumber: 9 };
 const older: readonly { name: string; knobs: PlatformKnobs; at: Date; part: string }[] = [
@@ -129,32 +77,31 @@ describe("after what was accepted, the PCCS serves", () => {
 });
 
 /** Times of the simulator: issued a day before, good for thirty days after. */
-const seconds = (ms: number) => later(ms);
 const jsonEnd = 30 * day;
 
 describe("dates, one second to either side:", () => {
   test.each([
     {
       name: "Intel's JSON is good at its nextUpdate",
-      at: seconds(jsonEnd),
+      at: later(jsonEnd),
       knobs: { crlNextUpdate: later(60 * day) },
       code: undefined,
     },
     {
       name: "Intel's JSON has ended after it",
-      at: seconds(jsonEnd + 1_000),
+      at: later(jsonEnd + 1_000),
       knobs: { crlNextUpdate: later(60 * day) },
       code: "unproven.collateral-expired",
     },
     {
       name: "a list is good before its nextUpdate",
-      at: seconds(day - 1_000),
+      at: later(day - 1_000),
       knobs: { crlNextUpdate: later(day) },
       code: undefined,
     },
     {
       name: "a list has ended at its nextUpdate",
-      at: seconds(day),
+      at: later(day),
       knobs: { crlNextUpdate: later(day) },
       code: "unproven.collateral-expired",
     },
@@ -165,7 +112,7 @@ describe("dates, one second to either side:", () => {
     await store.settled();
     await pccs.stop();
     at(time);
-    for (const each of [store, open(), open(true)]) {
+    for (const each of [store, open(), open({ isOffline: true })]) {
       const outcome = each.collateralFor(quote);
       if (code === undefined)
         expect(verifyQuote({ quote, collateral: await outcome, anchor, now: time }).status).toBe("UpToDate");

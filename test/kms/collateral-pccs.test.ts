@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { pckChainOf } from "../../kms/attestation/tdx/verify.ts";
 import { createPlatform } from "../../scripts/devnet/platform.ts";
-import { signAsPck, simulatedPlatform } from "../support/simulated-td.ts";
+import { signAs, simulatedPlatform } from "../support/simulated-td.ts";
 import { collateralWorlds, hour, platform, quote, refused, start } from "./support/collateral-world.ts";
 import { body, drip, hang, routes, type Spoil, status } from "./support/spoiled-pccs.ts";
 
@@ -92,7 +92,7 @@ const cases: readonly Case[] = [
     name: "serves TCB info that a platform signed",
     route: routes.tcb,
     spoil: body(
-      tcbBody({ ...honest, tcbInfoSignature: signAsPck(honest.tcbInfo) }),
+      tcbBody({ ...honest, tcbInfoSignature: signAs("pck", honest.tcbInfo) }),
       chainOf(pckChainOf(quote).replace("\0", "")),
     ),
     code: "unproven.crl", // the root's list says nothing of what a PCK CA issued, so this signer is not judged good

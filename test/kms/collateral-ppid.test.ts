@@ -1,64 +1,28 @@
 /** Quotes that name their machine by an encrypted PPID: the chain is asked for once, proven to be the machine's own, and kept. */
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { afterAll, afterEach, describe, expect, test } from "vitest";
-import { collateralFolder } from "../../kms/attestation/tdx/collateral-disk.ts";
+import { describe, expect, test } from "vitest";
 import { MAX_CHAINS_OF_ONE } from "../../kms/attestation/tdx/collateral-index.ts";
-import { type CollateralStore, createCollateralStore } from "../../kms/attestation/tdx/collateral-store.ts";
-import { parseQuote } from "../../kms/attestation/tdx/quote.ts";
-import { loadTrustAnchor } from "../../kms/attestation/tdx/trust-anchor.ts";
+import type { CollateralStore } from "../../kms/attestation/tdx/collateral-store.ts";
+import { parseQuote, type Quote } from "../../kms/attestation/tdx/quote.ts";
 import { verifyQuote } from "../../kms/attestation/tdx/verify.ts";
 import { pem } from "../../scripts/devnet/der.ts";
 import { createPki } from "../../scripts/devnet/pki.ts";
 import { createPlatform } from "../../scripts/devnet/platform.ts";
-import { platformSeed, simulatedPlatform, simulatedTd } from "../support/simulated-td.ts";
-import { body, hang, routes, type Spoil, type SpoiledPccs, startPccs, status } from "./support/spoiled-pccs.ts";
+import { platformSeed, simulatedTd } from "../support/simulated-td.ts";
+import { anchor, collateralWorlds, hour, quote as plain, platform, refused } from "./support/collateral-world.ts";
+import { body, hang, routes, type Spoil, status } from "./support/spoiled-pccs.ts";
 
-const start = new Date("2026-06-15T00:00:00Z");
-const hour = 60 * 60 * 1000;
-const platform = simulatedPlatform();
-const anchor = loadTrustAnchor(platform.rootDer);
 const { pckCertificate: machine } = platform;
 const quoteOf = (certificationType: 2 | 3, from = platform) =>
   parseQuote(simulatedTd({ platform: from, quoteKnobs: { certificationType } }).quote(new Uint8Array(64)));
-const plain = parseQuote(simulatedTd({ platform }).quote(new Uint8Array(64)));
-const refused = (code: string) => expect.objectContaining({ code });
-const base = mkdtempSync(join(tmpdir(), "collateral-ppid-"));
-const servers: SpoiledPccs[] = [];
-const stores: CollateralStore[] = [];
-let folders = 0;
-
-afterEach(async () => {
-  await Promise.all(stores.splice(0).map((store) => store.settled())); // a folder that is written to cannot be removed
-  for (const server of servers.splice(0)) await server.stop();
-});
-afterAll(() => rmSync(base, { recursive: true, force: true }));
+const newWorld = collateralWorlds();
 
 async function world() {
-  const pccs = await startPccs(start);
-  servers.push(pccs);
-  folders += 1;
-  const dir = join(base, `${folders}`);
-  let now = start;
-  const open = () => {
-    const opened = createCollateralStore({
-      pccsUrl: pccs.url,
-      anchor,
-      now: () => now,
-      folder: collateralFolder(dir, anchor),
-      timeoutMs: 3_000,
-    });
-    stores.push(opened);
-    return opened;
-  };
+  const { pccs, open: openWith, now, pass } = await newWorld();
+  const open = () => openWith({ timeoutMs: 3_000 });
   const store = open();
-  const verify = async (quote: ReturnType<typeof quoteOf>, from = store) =>
-    verifyQuote({ quote, collateral: await from.collateralFor(quote), anchor, now });
+  const verify = async (each: Quote, from = store) =>
+    verifyQuote({ quote: each, collateral: await from.collateralFor(each), anchor, now: now() });
   const asked = () => pccs.requests.filter((path) => path.startsWith(routes.chain));
-  const pass = (ms: number) => {
-    now = new Date(now.getTime() + ms);
-  };
   return { pccs, store, open, verify, asked, pass };
 }
 

@@ -1,60 +1,23 @@
 /** What Intel publishes after this KMS first saw a platform must reach it long before the old collateral ends. */
-import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
-import { afterEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { appraiseBoot } from "../../kms/attestation/appraise.ts";
 import { bindEvidence } from "../../kms/attestation/report-data.ts";
 import { createStands } from "../../kms/attestation/standing.ts";
-import { createCollateralStore } from "../../kms/attestation/tdx/collateral-store.ts";
-import { parseQuote } from "../../kms/attestation/tdx/quote.ts";
-import { loadTrustAnchor } from "../../kms/attestation/tdx/trust-anchor.ts";
 import { verifyQuote } from "../../kms/attestation/tdx/verify.ts";
 import { createVerifier } from "../../kms/attestation/verifier.ts";
 import { keepSelfBoot } from "../../kms/authorization/self-boot.ts";
-import { createPccs } from "../../scripts/devnet/pccs.ts";
-import type { PlatformKnobs } from "../../scripts/devnet/platform.ts";
-import { simulatedPlatform, simulatedTd } from "../support/simulated-td.ts";
+import { simulatedTd } from "../support/simulated-td.ts";
+import { anchor, collateralWorlds, hour, platform, quote } from "./support/collateral-world.ts";
 
-const start = new Date("2026-06-15T00:00:00Z");
-const hour = 60 * 60 * 1000;
-const platform = simulatedPlatform();
-const anchor = loadTrustAnchor(platform.rootDer);
-const quote = parseQuote(simulatedTd({ platform }).quote(new Uint8Array(64)));
-
-const servers: Server[] = [];
-
-afterEach(async () => {
-  for (const server of servers.splice(0)) await stop(server);
-});
-
-function stop(server: Server): Promise<void> {
-  server.closeAllConnections();
-  return new Promise((resolve) => server.close(() => resolve()));
-}
+const world = collateralWorlds();
 
 /** A KMS that saw the platform in good state, and then time and a PCCS that knows more. */
 async function kms() {
-  let now = start;
-  let current = createPccs(platform, () => start);
-  const server = createServer((request, response) => current.emit("request", request, response));
-  servers.push(server);
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
-  const store = createCollateralStore({ pccsUrl: `http://127.0.0.1:${port}`, anchor, now: () => now });
-  const verify = async () => verifyQuote({ quote, collateral: await store.collateralFor(quote), anchor, now });
+  const { pccs, forgetful, now, pass } = await world();
+  const store = forgetful();
+  const verify = async () => verifyQuote({ quote, collateral: await store.collateralFor(quote), anchor, now: now() });
   expect((await verify()).status).toBe("UpToDate");
-  return {
-    store,
-    clock: () => now,
-    verify,
-    publish: (knobs: PlatformKnobs) => {
-      current = createPccs(simulatedPlatform(knobs), () => start);
-    },
-    goAway: () => stop(server),
-    pass: (ms: number) => {
-      now = new Date(now.getTime() + ms);
-    },
-  };
+  return { store, clock: now, verify, publish: pccs.publish, goAway: pccs.stop, pass };
 }
 
 const revoked = expect.objectContaining({ code: "unproven.certificate-revoked" });

@@ -4,27 +4,15 @@ import { type Collateral, parseCollateral } from "../../kms/attestation/tdx/coll
 import { parseQuote } from "../../kms/attestation/tdx/quote.ts";
 import { loadTrustAnchor } from "../../kms/attestation/tdx/trust-anchor.ts";
 import { pckChainOf, verifyQuote } from "../../kms/attestation/tdx/verify.ts";
-import { utf8 } from "../../kms/bytes.ts";
 import { pem } from "../../scripts/devnet/der.ts";
-import { createPki } from "../../scripts/devnet/pki.ts";
 import { collateralJson } from "../../scripts/devnet/platform.ts";
-import { platformSeed, simulatedPlatform, simulatedTd } from "../support/simulated-td.ts";
+import { signAs, simulatedPlatform, simulatedTd } from "../support/simulated-td.ts";
 
 const now = new Date("2026-06-15T00:00:00Z");
 const platform = simulatedPlatform({ tcbStatus: "OutOfDate" });
 const anchor = loadTrustAnchor(platform.rootDer);
 const quote = parseQuote(simulatedTd({ platform }).quote(new Uint8Array(64)));
 const honest = parseCollateral(collateralJson(platform.collateral(now)));
-
-/** The hierarchy of the platform again: its keys come from the seed alone. */
-const anyIdentity = {
-  ppid: new Uint8Array(16),
-  cpuSvn: new Uint8Array(16),
-  pceSvn: 0,
-  pceId: new Uint8Array(2),
-  fmspc: new Uint8Array(6),
-};
-const signAsPck = (text: string) => createPki(platformSeed, anyIdentity).sign("pck", utf8(text));
 
 test("the simulated platform is out of date by its honest collateral", () => {
   expect(pem("CERTIFICATE", platform.rootDer)).toBe(platform.rootPem);
@@ -33,8 +21,8 @@ test("the simulated platform is out of date by its honest collateral", () => {
 
 const tcbInfo = honest.tcbInfo.replaceAll('"OutOfDate"', '"UpToDate"');
 const forged: [string, Partial<Collateral>][] = [
-  ["TCB info", { tcbInfo, tcbInfoSignature: signAsPck(tcbInfo), tcbInfoIssuerChain: pckChainOf(quote) }],
-  ["QE identity", { qeIdentitySignature: signAsPck(honest.qeIdentity), qeIdentityIssuerChain: pckChainOf(quote) }],
+  ["TCB info", { tcbInfo, tcbInfoSignature: signAs("pck", tcbInfo), tcbInfoIssuerChain: pckChainOf(quote) }],
+  ["QE identity", { qeIdentitySignature: signAs("pck", honest.qeIdentity), qeIdentityIssuerChain: pckChainOf(quote) }],
 ];
 
 test.each(forged)("%s signed by a platform's PCK key is refused, though its chain leads to the anchor", (_name, change) => {

@@ -7,12 +7,10 @@ import { parseQuote, type Quote } from "../../kms/attestation/tdx/quote.ts";
 import { loadTrustAnchor } from "../../kms/attestation/tdx/trust-anchor.ts";
 import { verifyQuote } from "../../kms/attestation/tdx/verify.ts";
 import { parseCertificate } from "../../kms/attestation/tdx/x509.ts";
-import { utf8 } from "../../kms/bytes.ts";
 import type { Code } from "../../kms/errors.ts";
 import * as der from "../../scripts/devnet/der.ts";
-import { createPki } from "../../scripts/devnet/pki.ts";
 import { collateralJson } from "../../scripts/devnet/platform.ts";
-import { platformSeed, simulatedPlatform, simulatedTd } from "../support/simulated-td.ts";
+import { signAs, simulatedPlatform, simulatedTd } from "../support/simulated-td.ts";
 import * as pki from "../support/tdx-pki.ts";
 import { readQuote } from "../support/tdx-samples.ts";
 
@@ -21,14 +19,6 @@ const platform = simulatedPlatform();
 const anchor = loadTrustAnchor(platform.rootDer);
 const quote = parseQuote(simulatedTd({ platform }).quote(new Uint8Array(64).fill(5)));
 const collateral = parseCollateral(collateralJson(platform.collateral(now)));
-const zeros = new Uint8Array(16);
-const { sign } = createPki(platformSeed, {
-  ppid: zeros,
-  cpuSvn: zeros,
-  pceSvn: 0,
-  pceId: zeros.subarray(0, 2),
-  fmspc: zeros.subarray(0, 6),
-});
 
 function verify(changes: { quote?: Partial<Quote>; collateral?: Partial<Collateral> }) {
   return verifyQuote({
@@ -43,12 +33,12 @@ type Members = Readonly<Record<string, unknown>>;
 
 function tcbInfo(members: Members): Partial<Collateral> {
   const text = JSON.stringify({ ...JSON.parse(collateral.tcbInfo), ...members });
-  return { tcbInfo: text, tcbInfoSignature: sign("tcb", utf8(text)) };
+  return { tcbInfo: text, tcbInfoSignature: signAs("tcb", text) };
 }
 
 function qeIdentity(members: Members): Partial<Collateral> {
   const text = JSON.stringify({ ...JSON.parse(collateral.qeIdentity), ...members });
-  return { qeIdentity: text, qeIdentitySignature: sign("tcb", utf8(text)) };
+  return { qeIdentity: text, qeIdentitySignature: signAs("tcb", text) };
 }
 
 const level = { tcb: { isvsvn: 1 }, tcbDate: "2025-01-01T00:00:00Z" };
