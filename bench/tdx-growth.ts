@@ -1,6 +1,7 @@
 /** What a stranger can make the verifier do before the first signature of theirs is checked: inputs that double in size up to their limits. */
 import { decodeEvidence, encodeEvidence } from "../kms/attestation/evidence.ts";
 import { parseCrl } from "../kms/attestation/tdx/crl.ts";
+import { MAX_MEMBERS } from "../kms/attestation/tdx/json-text.ts";
 import { OpenedCollateral } from "../kms/attestation/tdx/opened-collateral.ts";
 import { MAX_QUOTE_BYTES, parseQuote } from "../kms/attestation/tdx/quote.ts";
 import { parseTcbInfo } from "../kms/attestation/tdx/tcb-info.ts";
@@ -22,6 +23,8 @@ export interface Growth {
   readonly exponent: number;
 }
 
+const TURNS = 7;
+
 interface Input {
   readonly name: string;
   readonly unit: string;
@@ -31,23 +34,25 @@ interface Input {
 
 export function measureGrowth(sample: Sample, turn: number): Growth[] {
   return inputsOf(sample).map(({ name, unit, sizes, work }) => {
-    const steps = sizes.map((size) => ({ size, microseconds: leastOf(work(size), turn) }));
+    const least = leastOf(sizes.map(work), turn);
+    const steps = sizes.map((size, index) => ({ size, microseconds: least[index] ?? 0 }));
     const [last, half] = steps.toReversed();
     return { name, unit, steps, exponent: Math.log2((last?.microseconds ?? 0) / (half?.microseconds ?? 0)) };
   });
 }
 
-/** The least of several turns: the machine's other work only ever adds. */
-function leastOf(work: () => unknown, turn: number): number {
-  const refused = () => {
+/** Of each size the least of several turns, in which all sizes saw the same machine: its other work only ever adds. */
+function leastOf(works: readonly (() => unknown)[], turn: number): number[] {
+  const refused = works.map((work) => () => {
     try {
       work();
     } catch (problem) {
       if (!(problem instanceof KmsError)) throw problem;
     }
-  };
-  timeEach(refused, turn);
-  return Math.min(...Array.from({ length: 5 }, () => timeEach(refused, turn)));
+  });
+  const turns = Array.from({ length: 1 + TURNS }, () => refused.map((work) => timeEach(work, turn)));
+  // the first warms up
+  return works.map((_, index) => Math.min(...turns.slice(1).map((times) => times[index] ?? Number.NaN)));
 }
 
 const doublings = (first: number, count: number) => Array.from({ length: count }, (_, index) => first * 2 ** index);
@@ -107,10 +112,23 @@ function inputsOf({ quote, collateral, pckChain, now }: Sample): Input[] {
     {
       name: "unknown members of a TCB info",
       unit: "members",
-      sizes: doublings(1024, 4),
+      // the last has 0.7 of the characters that are read, in objects of as many members as one may have
+      sizes: doublings(4 * MAX_MEMBERS, 4),
       work: (size) => {
-        const members = Array.from({ length: size }, (_, index) => `"member ${index}":[${index}]`).join();
-        const text = collateral.tcbInfo.replace("{", `{${members},`);
+        const objects = Array.from(
+          { length: size / MAX_MEMBERS },
+          (_, index) => `"${index}":{${unknownMembers(MAX_MEMBERS, index)}}`,
+        );
+        const text = collateral.tcbInfo.replace("{", `{${objects.join()},`);
+        return () => parseTcbInfo(text);
+      },
+    },
+    {
+      name: "members of one object, more than are read",
+      unit: "members",
+      sizes: doublings(4 * MAX_MEMBERS, 4),
+      work: (size) => {
+        const text = collateral.tcbInfo.replace("{", `{${unknownMembers(size)},`);
         return () => parseTcbInfo(text);
       },
     },
@@ -125,4 +143,9 @@ function inputsOf({ quote, collateral, pckChain, now }: Sample): Input[] {
       },
     },
   ];
+}
+
+/** All names of a text differ: equal ones would be one string to the engine. */
+function unknownMembers(count: number, object = 0): string {
+  return Array.from({ length: count }, (_, index) => `"member ${object} ${index}":[${index}]`).join();
 }

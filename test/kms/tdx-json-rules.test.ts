@@ -211,6 +211,21 @@ describe("a text", () => {
     expect(cutMembers(`{"a":${nested(32)}}`, "test").size).toBe(1);
   });
 
+  test("has up to 1024 members in an object, in each one anew, and as many items in an array as it likes", () => {
+    const members = (count: number) => Array.from({ length: count }, (_, index) => `"${index}":0`).join();
+    const full = `{${members(1024)}}`;
+    const over = `{${members(1025)}}`;
+    expect(Object.keys(parseJson(full, "test") as object)).toHaveLength(1024);
+    expect(parseJson(`[${full},${full}]`, "test")).toHaveLength(2);
+    expect(cutMembers(`{"a":${full},"b":${full}}`, "test").size).toBe(2);
+    expect(cutMembers(full, "test").size).toBe(1024);
+    expect(parseJson(`[${"0,".repeat(1024)}0]`, "test")).toHaveLength(1025);
+    for (const text of [over, `[${over}]`, `{"a":${over}}`]) {
+      expect(() => parseJson(text, "test")).toThrow(refused);
+      expect(() => cutMembers(text, "test")).toThrow(refused);
+    }
+  });
+
   test("has numbers of up to fifteen characters, and none that are cut", () => {
     expect(parseJson("[999999999999999,-99999999999999,0,-0]", "test")).toEqual([999999999999999, -99999999999999, 0, -0]);
     expect(parseJson("[1000000000000000,1e5,1E+5,0.0]", "test")).toEqual([Number.NaN, Number.NaN, Number.NaN, Number.NaN]);
