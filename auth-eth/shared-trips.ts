@@ -6,6 +6,8 @@ import { UnavailableError } from "./unavailable.ts";
 const maxRequestBytes = 256 * 1024;
 /** How long an endpoint is asked one question a request after it could not be asked several. */
 export const apartMs = 10 * 60 * 1000;
+/** The same after one answer that did not come in time, which happens to every endpoint; doubled each time until one comes. */
+export const firstSlowMs = 5_000;
 /** These count requests, not what is in them: more requests would be the wrong answer. */
 const busyStatuses: readonly number[] = [429, 503];
 
@@ -38,9 +40,18 @@ export function createSharedTrips(settings: SharedTripsSettings): SharedTrips {
   const { send, maxCalls, onApart, now = () => performance.now() } = settings;
   let waiting: Rider[] = [];
   let apartUntil = Number.NEGATIVE_INFINITY;
-  const stayApart = () => {
+  let slowUntil = Number.NEGATIVE_INFINITY;
+  let slowMs = firstSlowMs;
+  const stayApart = (ms: number) => {
     if (now() >= apartUntil) onApart?.();
-    apartUntil = now() + apartMs;
+    apartUntil = Math.max(apartUntil, now() + ms);
+  };
+  /** A node answers a batch call by call: the slow question of one must not use up the time of others again. */
+  const noteSlow = (departed: number) => {
+    if (departed < slowUntil) return; // it was under way when another was found slow, or this one was
+    stayApart(slowMs);
+    slowUntil = now() + slowMs;
+    slowMs = Math.min(2 * slowMs, apartMs);
   };
   const askAlone = async (rider: Rider): Promise<boolean> => {
     const draft = new BatchDraft();
@@ -52,17 +63,19 @@ export function createSharedTrips(settings: SharedTripsSettings): SharedTrips {
   /** Remembered only if it helps: what is down stays down for one question too. */
   const askApart = async (riders: readonly Rider[]): Promise<void> => {
     const outcomes = await Promise.all(riders.filter((rider) => !rider.isOver).map(askAlone));
-    if (outcomes.includes(true)) stayApart();
+    if (outcomes.includes(true)) stayApart(apartMs);
   };
   const askTogether = async ({ draft, riders }: Group): Promise<void> => {
     const controller = new AbortController();
+    const departed = now();
     for (const rider of riders)
       rider.onLeave = () => {
-        stayApart(); // a node answers a batch call by call: the slow question of one must not use up the time of others again
+        noteSlow(departed);
         if (riders.every(({ isOver }) => isOver)) controller.abort();
       };
     try {
       const answers = await send(draft.finish(), controller.signal);
+      if (departed >= slowUntil) slowMs = firstSlowMs;
       if (answers.every(isRpcError)) await askApart(riders);
       else for (const [index, rider] of riders.entries()) rider.settle(answers[index]);
     } catch (error) {

@@ -4,7 +4,7 @@ import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { createChainRpc } from "../../auth-eth/chain-rpc.ts";
 import { createExchanger } from "../../auth-eth/exchange.ts";
-import { apartMs } from "../../auth-eth/shared-trips.ts";
+import { apartMs, firstSlowMs } from "../../auth-eth/shared-trips.ts";
 import { UnavailableError } from "../../auth-eth/unavailable.ts";
 import { bodyOf } from "./support/webhook.ts";
 
@@ -127,7 +127,7 @@ test("one that gives up leaves the others their request, and it ends with the la
   held.shift()?.();
   expect(await both[1]).toBe("head, about b");
   expect([broken, apart]).toEqual([0, 1]); // so that the slow question of one does not use up the time of others again
-  clock += apartMs;
+  clock += firstSlowMs;
   const again = [ask("c", AbortSignal.timeout(50)), ask("d", AbortSignal.timeout(100))];
   expect(await Promise.all(again)).toEqual(["rpc-timeout", "rpc-timeout"]);
   await expect.poll(() => broken).toBe(1);
@@ -135,6 +135,58 @@ test("one that gives up leaves the others their request, and it ends with the la
     ["a", "b"],
     ["c", "d"],
   ]);
+});
+
+test("an endpoint that is slow is asked one question a request for some seconds, longer each time until it is in time again", async () => {
+  const ask = start();
+  const slowly = async () => {
+    endpoint = () => undefined;
+    const given = new AbortController();
+    const all = ["a", "b", "c"].map((name) => ask(name, given.signal));
+    await expect.poll(() => asked.length).toBeGreaterThan(0);
+    given.abort();
+    expect(await Promise.all(all)).toEqual(Array(3).fill("rpc-timeout"));
+    const sizes = policyCalls().map((names) => names.length);
+    [endpoint, asked] = [honest, []];
+    return sizes;
+  };
+  const sizesAfter = async (ms: number) => {
+    clock += ms;
+    expect(await Promise.all([ask("a"), ask("b"), ask("c")])).toEqual(rightly("a", "b", "c"));
+    const sizes = policyCalls().map((names) => names.length);
+    asked = [];
+    return sizes;
+  };
+  const [together, alone] = [[3], [1, 1, 1]];
+  for (const ms of [firstSlowMs, 2 * firstSlowMs, 4 * firstSlowMs]) {
+    expect(await slowly()).toEqual(together);
+    expect(await sizesAfter(ms - 1)).toEqual(alone);
+    clock += 1;
+  }
+  expect(apart).toBe(3);
+  expect(await sizesAfter(0)).toEqual(together);
+  expect(await slowly()).toEqual(together);
+  expect(await sizesAfter(firstSlowMs)).toEqual(together);
+  for (let round = 0; round < 10; round += 1) {
+    expect(await slowly()).toEqual(together);
+    clock += apartMs;
+  }
+  expect(await slowly()).toEqual(together);
+  expect(await sizesAfter(apartMs - 1)).toEqual(alone);
+  expect(await sizesAfter(1)).toEqual(together);
+});
+
+test("requests that are slow at the same time count as one", async () => {
+  const ask = start(3);
+  endpoint = () => undefined;
+  const given = new AbortController();
+  const all = ["a", "b", "c", "d", "e", "f"].map((name) => ask(name, given.signal));
+  await expect.poll(() => asked.length).toBe(3);
+  given.abort();
+  await Promise.all(all);
+  [endpoint, asked, clock] = [honest, [], firstSlowMs];
+  await Promise.all([ask("a"), ask("b")]);
+  expect([policyCalls(), apart]).toEqual([[["a", "b"]], 1]);
 });
 
 test("one that gave up before the request is not asked at all", async () => {
