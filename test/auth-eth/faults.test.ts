@@ -2,7 +2,8 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type BootKind, bootInfoSchema } from "../../auth-eth/api.ts";
 import { UnavailableError } from "../../auth-eth/unavailable.ts";
-import { type Generation, generations, hashOf, startChain, type TestChain } from "./support/chain.ts";
+import { type Generation, generations, hashOf, kmsRequest as request, startChain, type TestChain } from "./support/chain.ts";
+import { timed } from "./support/fair-time.ts";
 import {
   answering,
   changed,
@@ -20,18 +21,12 @@ import {
 } from "./support/rpc-stub.ts";
 import { startWebhook, unavailable } from "./support/webhook.ts";
 
+/** For what never answers. */
 const deadlineMs = 800;
+/** What does answer is not waited for, so that a busy machine makes no other fault of it. */
+const longDeadlineMs = 8_000;
 const slackMs = 1_000;
 const secret = "s3cret-key";
-const request = {
-  mrAggregated: hashOf("1"),
-  osImageHash: hashOf("2"),
-  deviceId: hashOf("3"),
-  appId: "11".repeat(20),
-  composeHash: "",
-  instanceId: "",
-  tcbStatus: "UpToDate",
-};
 const infoError = { status: 500, json: { status: "error", message: "authorization backend unavailable" } };
 const word = (hex: string) => hex.padStart(64, "0");
 const nextBlock = (number: string | undefined) => `0x${(Number(number) + 1).toString(16)}`;
@@ -100,19 +95,25 @@ describe.each(generations)("before the contracts %s", (generation: Generation) =
   let stub: RpcStub;
   let rpcUrl: string;
   let webhook: Awaited<ReturnType<typeof startWebhook>>;
-  const env = () => ({ ETH_RPC_URL: rpcUrl, KMS_CONTRACT_ADDR: chain.kmsAuth.address, AUTH_DEADLINE_MS: `${deadlineMs}` });
+  let hasty: typeof webhook;
+  const env = (ms = longDeadlineMs) => ({
+    ETH_RPC_URL: rpcUrl,
+    KMS_CONTRACT_ADDR: chain.kmsAuth.address,
+    AUTH_DEADLINE_MS: `${ms}`,
+  });
+  const deadlineFor = (code: string) => (code === "rpc-timeout" ? deadlineMs : longDeadlineMs);
 
   beforeAll(async () => {
     chain = await startChain(generation);
-    await chain.kmsAuth.write.addKmsAggregatedMr([hashOf("1")]);
-    await chain.kmsAuth.write.addOsImageHash([hashOf("2")]);
-    await chain.kmsAuth.write.addKmsDevice([hashOf("3")]);
+    await chain.allowKms();
     stub = await startRpcStub(chain.rpcUrl);
     rpcUrl = `http://user:${secret}@${new URL(stub.url).host}/v1/${secret}?key=${secret}`;
     webhook = await startWebhook(env());
+    hasty = await startWebhook(env(deadlineMs));
   });
   afterAll(async () => {
     await webhook.close();
+    await hasty.close();
     await stub.close();
     await chain.close();
   });
@@ -125,9 +126,9 @@ describe.each(generations)("before the contracts %s", (generation: Generation) =
 
   test.each(faults)("refuses within its deadline when the endpoint %s, then recovers", async (_name, code, fault) => {
     Object.assign(stub, { fault, trips: 0 });
-    const start = performance.now();
-    const [kms, app, info] = await Promise.all([webhook.ask("kms", request), webhook.ask("app", request), webhook.send("/")]);
-    const elapsed = performance.now() - start;
+    const asked = code === "rpc-timeout" ? hasty : webhook;
+    const { answer, ms } = await timed(Promise.all([asked.ask("kms", request), asked.ask("app", request), asked.send("/")]));
+    const [kms, app, info] = answer;
     stub.fault = undefined;
     const { isAllowed, reason, gatewayAppId } = kms;
     expect([kms.code, app.code, { isAllowed, reason, gatewayAppId }]).toEqual([
@@ -136,7 +137,7 @@ describe.each(generations)("before the contracts %s", (generation: Generation) =
       unavailable,
     ]);
     expect(info).toEqual(infoError);
-    expect(elapsed).toBeLessThan(deadlineMs + slackMs);
+    expect(ms).toBeLessThan(deadlineMs + slackMs);
     expect(stub.trips).toBeLessThanOrEqual(1 + 3 * 3); // three questions, an attempt of one trip and a retry of two, one trip shared
     expect((await webhook.ask("kms", request)).code).toBe("allowed");
   });
@@ -144,7 +145,7 @@ describe.each(generations)("before the contracts %s", (generation: Generation) =
   test.each(faults)(
     "decisions that share a request refuse in their own words when the endpoint %s",
     async (_name, code, fault) => {
-      const fresh = await startWebhook(env());
+      const fresh = await startWebhook(env(deadlineFor(code)));
       const boot = bootInfoSchema.parse(request);
       const together = (...kinds: BootKind[]) =>
         Promise.all(
@@ -156,9 +157,9 @@ describe.each(generations)("before the contracts %s", (generation: Generation) =
           ),
         );
       Object.assign(stub, { fault, trips: 0 });
-      const start = performance.now();
-      expect(await together("kms", "app", "kms")).toEqual([code, code, code]);
-      expect(performance.now() - start).toBeLessThan(deadlineMs + slackMs);
+      const { answer, ms } = await timed(together("kms", "app", "kms"));
+      expect(answer).toEqual([code, code, code]);
+      expect(ms).toBeLessThan(deadlineMs + slackMs);
       expect(stub.trips).toBeLessThanOrEqual(1 + 3 * 3); // one that they share, then for each its own and the retry of two
       stub.fault = undefined;
       expect(await together("kms", "app", "kms")).toEqual(["allowed", "denied.app-not-registered", "allowed"]);
@@ -168,17 +169,17 @@ describe.each(generations)("before the contracts %s", (generation: Generation) =
 
   test("answers in the time of its row when nothing listens", async () => {
     const alone = await startWebhook({ ...env(), ETH_RPC_URL: "http://127.0.0.1:1" });
-    const start = performance.now();
-    expect((await alone.ask("kms", request)).code).toBe("unavailable.rpc-network");
-    expect(performance.now() - start).toBeLessThan(slackMs);
+    const { answer, ms } = await timed(alone.ask("kms", request));
+    expect(answer.code).toBe("unavailable.rpc-network");
+    expect(ms).toBeLessThan(slackMs);
     await alone.close();
   });
 
   test("sees a change at once: nothing is remembered from one question to the next", async () => {
     for (let round = 0; round < 3; round++) {
-      await chain.kmsAuth.write.removeKmsDevice([hashOf("3")]);
+      await chain.kmsAuth.write.removeKmsDevice([request.deviceId]);
       expect((await webhook.ask("kms", request)).code).toBe("denied.device");
-      await chain.kmsAuth.write.addKmsDevice([hashOf("3")]);
+      await chain.kmsAuth.write.addKmsDevice([request.deviceId]);
       expect((await webhook.ask("kms", request)).code).toBe("allowed");
     }
   });
@@ -196,6 +197,6 @@ describe.each(generations)("before the contracts %s", (generation: Generation) =
 
   test("the log names neither the endpoint nor its words", () => {
     expect(webhook.entries.length).toBeGreaterThan(50);
-    for (const entry of webhook.entries) expect(entry).not.toMatch(/s3cret|http|127\.0\.0\.1/);
+    for (const entry of [...webhook.entries, ...hasty.entries]) expect(entry).not.toMatch(/s3cret|http|127\.0\.0\.1/);
   });
 });

@@ -1,18 +1,9 @@
 /** Old, future and receding blocks decide nothing, and the configured tag is the one that is asked. */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import { hashOf, startChain, type TestChain } from "./support/chain.ts";
+import { kmsRequest as request, startChain, type TestChain } from "./support/chain.ts";
 import { ahead, type RpcStub, slow, startRpcStub, tagged } from "./support/rpc-stub.ts";
 import { startWebhook } from "./support/webhook.ts";
 
-const request = {
-  mrAggregated: hashOf("1"),
-  osImageHash: hashOf("2"),
-  deviceId: hashOf("3"),
-  appId: "11".repeat(20),
-  composeHash: "",
-  instanceId: "",
-  tcbStatus: "UpToDate",
-};
 const depth = { latest: 0, safe: 2, finalized: 4 };
 let chain: TestChain;
 let stubs: [RpcStub, RpcStub, RpcStub];
@@ -20,9 +11,7 @@ const webhooks: Awaited<ReturnType<typeof startWebhook>>[] = [];
 
 beforeAll(async () => {
   chain = await startChain();
-  await chain.kmsAuth.write.addKmsAggregatedMr([hashOf("1")]);
-  await chain.kmsAuth.write.addOsImageHash([hashOf("2")]);
-  await chain.kmsAuth.write.addKmsDevice([hashOf("3")]);
+  await chain.allowKms();
   await chain.rpc("hardhat_mine", ["0x6"]); // so that every depth sees the device
   stubs = [await startRpcStub(chain.rpcUrl), await startRpcStub(chain.rpcUrl), await startRpcStub(chain.rpcUrl)];
 });
@@ -86,13 +75,13 @@ test("one of three that names a block far ahead neither raises the floor nor mak
 
 test("one of three that names an old block is not followed while another is only slow", async () => {
   await chain.rpc("hardhat_mine", ["0x4", "0xc"]);
-  await chain.kmsAuth.write.removeKmsDevice([hashOf("3")]);
+  await chain.kmsAuth.write.removeKmsDevice([request.deviceId]);
   stubs[0].fault = tagged({ latest: 3 });
   stubs[1].fault = slow(700);
   const webhook = await started({}, undefined, 3);
   const { code, block } = await webhook.ask("kms", request);
   expect([code, block?.number]).toEqual(["denied.device", await headNumber()]);
-  await chain.kmsAuth.write.addKmsDevice([hashOf("3")]);
+  await chain.kmsAuth.write.addKmsDevice([request.deviceId]);
   await chain.rpc("hardhat_mine", ["0x6"]);
 });
 

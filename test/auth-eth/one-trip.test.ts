@@ -1,18 +1,9 @@
 /** How an answer is read from one endpoint: in one round trip, repaired by one more attempt, and always at one block. */
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
-import { hashOf, startChain, type TestChain } from "./support/chain.ts";
+import { hashOf, kmsRequest as request, startChain, type TestChain } from "./support/chain.ts";
 import { changedHeader, dead, type Fault, hanging, type RpcStub, startRpcStub } from "./support/rpc-stub.ts";
 import { startWebhook } from "./support/webhook.ts";
 
-const request = {
-  mrAggregated: hashOf("1"),
-  osImageHash: hashOf("2"),
-  deviceId: hashOf("3"),
-  appId: "11".repeat(20),
-  composeHash: "",
-  instanceId: "",
-  tcbStatus: "UpToDate",
-};
 let chain: TestChain;
 let stub: RpcStub;
 let webhook: Awaited<ReturnType<typeof startWebhook>>;
@@ -20,9 +11,7 @@ const env = () => ({ ETH_RPC_URL: stub.url, KMS_CONTRACT_ADDR: chain.kmsAuth.add
 
 beforeAll(async () => {
   chain = await startChain();
-  await chain.kmsAuth.write.addKmsAggregatedMr([hashOf("1")]);
-  await chain.kmsAuth.write.addOsImageHash([hashOf("2")]);
-  await chain.kmsAuth.write.addKmsDevice([hashOf("3")]);
+  await chain.allowKms();
   stub = await startRpcStub(chain.rpcUrl);
   webhook = await startWebhook(env());
 });
@@ -99,11 +88,11 @@ test("a block that was replaced between header and reads is no answer, the next 
 
 test("reads at the head minus the confirmations", async () => {
   const confirmed = await startWebhook({ ...env(), ETH_FINALITY_CONFIRMATIONS: "1" });
-  await chain.kmsAuth.write.removeKmsDevice([hashOf("3")]);
+  await chain.kmsAuth.write.removeKmsDevice([request.deviceId]);
   expect((await confirmed.ask("kms", request)).code).toBe("allowed");
   const [head] = await headOf();
   expect(blocksOfCalls()).toEqual([`0x${(head - 1).toString(16)}`]);
-  await chain.kmsAuth.write.addKmsDevice([hashOf("3")]);
+  await chain.kmsAuth.write.addKmsDevice([request.deviceId]);
   await confirmed.close();
 });
 

@@ -1,7 +1,8 @@
 /** Several endpoints before one chain: what a minority may do to a decision, which is nothing, and what no majority agrees on. */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { patienceShare } from "../../auth-eth/quorum.ts";
-import { generations, hashOf, startChain, type TestChain } from "./support/chain.ts";
+import { generations, hashOf, kmsRequest as request, startChain, type TestChain } from "./support/chain.ts";
+import { timed } from "./support/fair-time.ts";
 import {
   ahead,
   answering,
@@ -26,15 +27,6 @@ const deadlineMs = 4_000;
 const patienceMs = deadlineMs * patienceShare;
 /** For the work itself on a busy machine. */
 const slackMs = 1_500;
-const request = {
-  mrAggregated: hashOf("1"),
-  osImageHash: hashOf("2"),
-  deviceId: hashOf("3"),
-  appId: "11".repeat(20),
-  composeHash: "",
-  instanceId: "",
-  tcbStatus: "UpToDate",
-};
 let chain: TestChain;
 let stubs: [RpcStub, RpcStub, RpcStub];
 const webhooks: Webhook[] = [];
@@ -51,10 +43,6 @@ async function started(env: Record<string, string> = {}, options: { now?: () => 
 }
 const headNumber = async () => Number(await chain.rpc("eth_blockNumber", []));
 const trips = () => stubs.map((stub) => stub.trips);
-async function timed<T>(work: Promise<T>): Promise<{ answer: T; ms: number }> {
-  const start = performance.now();
-  return { answer: await work, ms: performance.now() - start };
-}
 
 const plusBlocks = (blocks: number) => changedHeader(({ number }) => ({ number: `0x${(Number(number) + blocks).toString(16)}` }));
 const lies: [name: string, fault: Fault][] = [
@@ -91,9 +79,7 @@ const minority: [name: string, fault: Fault][] = [
 describe.each(generations)("before the contracts %s:", (generation) => {
   beforeAll(async () => {
     chain = await startChain(generation);
-    await chain.kmsAuth.write.addKmsAggregatedMr([hashOf("1")]);
-    await chain.kmsAuth.write.addOsImageHash([hashOf("2")]);
-    await chain.kmsAuth.write.addKmsDevice([hashOf("3")]);
+    await chain.allowKms();
     await chain.kmsAuth.write.setGatewayAppId(["gateway"]);
     await chain.rpc("hardhat_mine", ["0x5"]);
     stubs = [await startRpcStub(chain.rpcUrl), await startRpcStub(chain.rpcUrl), await startRpcStub(chain.rpcUrl)];
@@ -178,9 +164,9 @@ describe.each(generations)("before the contracts %s:", (generation) => {
     test("see a revocation in the very next block", async () => {
       const webhook = await started();
       stubs[2].fault = lagging(1);
-      await chain.kmsAuth.write.removeKmsDevice([hashOf("3")]);
+      await chain.kmsAuth.write.removeKmsDevice([request.deviceId]);
       expect((await webhook.ask("kms", request)).code).toBe("denied.device");
-      await chain.kmsAuth.write.addKmsDevice([hashOf("3")]);
+      await chain.kmsAuth.write.addKmsDevice([request.deviceId]);
       expect((await webhook.ask("kms", request)).code).toBe("allowed");
     });
 

@@ -26,9 +26,7 @@ const agent = new Agent({ keepAlive: true, maxSockets: 1 });
 async function start(generation: Generation): Promise<void> {
   chain = await startChain(generation);
   const { write, address } = chain.kmsAuth;
-  await write.addKmsAggregatedMr([hashOf("1")]);
-  await write.addOsImageHash([hashOf("2")]);
-  await write.addKmsDevice([hashOf("3")]);
+  await chain.allowKms();
   await write.setGatewayAppId([gatewayAppId]);
   appId = strip(await chain.createApp({ composeHash: hashOf("c") })).toLowerCase();
   await chain.placeOddApps();

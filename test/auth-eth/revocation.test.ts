@@ -1,8 +1,8 @@
 /** A revocation counts from the moment its block is the head, while decisions run and blocks come on their own. */
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { bootInfoSchema } from "../../auth-eth/api.ts";
-import { startChain, type TestChain } from "./support/chain.ts";
-import { revocable, revokeRepeatedly } from "./support/revocation.ts";
+import { kmsRequest, startChain, type TestChain } from "./support/chain.ts";
+import { revokeRepeatedly } from "./support/revocation.ts";
 import { startWebhook } from "./support/webhook.ts";
 
 let chain: TestChain;
@@ -23,7 +23,7 @@ test.each([
 ])(
   "refuses in every decision that starts after the revocation's block is the head, over %s request",
   async (_whose, together) => {
-    const decide = () => webhook.authority.decide("kms", bootInfoSchema.parse(revocable));
+    const decide = () => webhook.authority.decide("kms", bootInfoSchema.parse(kmsRequest));
     const ask = async () => {
       const decisions = await Promise.all(Array.from({ length: together }, decide));
       return { isAllowed: decisions.some(({ isAllowed }) => isAllowed) };
@@ -36,7 +36,7 @@ test.each([
 
 test("the measure itself catches a webhook that remembers its answer", async () => {
   let remembered: { readonly isAllowed: boolean } = { isAllowed: false };
-  const refresh = setInterval(() => void webhook.ask("kms", revocable).then((decision) => (remembered = decision)), 300);
+  const refresh = setInterval(() => void webhook.ask("kms", kmsRequest).then((decision) => (remembered = decision)), 300);
   const ask = () => new Promise<typeof remembered>((resolve) => setTimeout(() => resolve(remembered), 2));
   const [round] = await revokeRepeatedly({ chain, ask, rounds: 1, blockMs: 700 });
   clearInterval(refresh);

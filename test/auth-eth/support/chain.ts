@@ -5,6 +5,17 @@ import { encodeFunctionData, type Hex } from "viem";
 export const zero32: Hex = `0x${"00".repeat(32)}`;
 export const hashOf = (digit: string): Hex => `0x${digit.repeat(64)}`;
 
+/** Of a KMS that `allowKms` puts on every list. */
+export const kmsRequest = {
+  mrAggregated: hashOf("1"),
+  osImageHash: hashOf("2"),
+  deviceId: hashOf("3"),
+  appId: "11".repeat(20),
+  composeHash: "",
+  instanceId: "",
+  tcbStatus: "UpToDate",
+};
+
 /** Runtime code of app contracts that break the rules, at addresses of our choice. */
 export const oddApps = {
   reverts: { address: `0x${"a1".repeat(20)}`, code: "0x60006000fd" },
@@ -51,6 +62,11 @@ export async function startChain(generation: Generation = "ours") {
     await kmsAuth.write.deployAndRegisterApp(args);
     return appId;
   }
+  async function allowKms(): Promise<void> {
+    await kmsAuth.write.addKmsAggregatedMr([kmsRequest.mrAggregated]);
+    await kmsAuth.write.addOsImageHash([kmsRequest.osImageHash]);
+    await kmsAuth.write.addKmsDevice([kmsRequest.deviceId]);
+  }
   async function placeOddApps(): Promise<void> {
     for (const { address: appId, code } of Object.values(oddApps)) {
       await rpc("hardhat_setCode", [appId, code]);
@@ -73,6 +89,7 @@ export async function startChain(generation: Generation = "ours") {
       chainId: 31_337,
     },
     createApp,
+    allowKms,
     placeOddApps,
     async close() {
       await connection.close();

@@ -1,16 +1,6 @@
 /** Revokes while decisions run, and times them by the chain's own announcement of the block that carries the revocation. */
 import { setTimeout as sleep } from "node:timers/promises";
-import { hashOf, type TestChain } from "./chain.ts";
-
-export const revocable = {
-  mrAggregated: hashOf("1"),
-  osImageHash: hashOf("2"),
-  deviceId: hashOf("3"),
-  appId: "11".repeat(20),
-  composeHash: "",
-  instanceId: "",
-  tcbStatus: "UpToDate",
-};
+import { kmsRequest, type TestChain } from "./chain.ts";
 
 export interface RevocationRound {
   readonly block: number;
@@ -23,7 +13,7 @@ export interface RevocationRound {
 
 export interface RevocationSettings {
   readonly chain: TestChain;
-  /** One decision about `revocable` as a KMS. */
+  /** One decision about `kmsRequest` as a KMS. */
   readonly ask: () => Promise<{ readonly isAllowed: boolean }>;
   readonly rounds: number;
   readonly blockMs: number;
@@ -36,15 +26,15 @@ const patienceMs = 20_000;
 
 export async function revokeRepeatedly({ chain, ask, rounds, blockMs }: RevocationSettings): Promise<RevocationRound[]> {
   const { kmsAuth } = chain;
-  await kmsAuth.write.addKmsAggregatedMr([revocable.mrAggregated]);
-  await kmsAuth.write.addOsImageHash([revocable.osImageHash]);
+  await kmsAuth.write.addKmsAggregatedMr([kmsRequest.mrAggregated]);
+  await kmsAuth.write.addOsImageHash([kmsRequest.osImageHash]);
   const heads = await subscribe(chain.rpcUrl);
   await chain.rpc("evm_setAutomine", [false]);
   await chain.rpc("evm_setIntervalMining", [blockMs]);
   try {
     const results: RevocationRound[] = [];
     for (let round = 0; round < rounds; round++) {
-      await mined(chain, await kmsAuth.write.addKmsDevice([revocable.deviceId]));
+      await mined(chain, await kmsAuth.write.addKmsDevice([kmsRequest.deviceId]));
       results.push(await revokeOnce(chain, ask, heads));
     }
     return results;
@@ -69,7 +59,7 @@ async function revokeOnce(chain: TestChain, ask: RevocationSettings["ask"], head
   const running = Promise.all(Array.from({ length: loops }, loop));
   await until(() => seen.some(({ isAllowed }) => isAllowed), "a decision that allows");
   const sent = performance.now();
-  const block = await mined(chain, await chain.kmsAuth.write.removeKmsDevice([revocable.deviceId]));
+  const block = await mined(chain, await chain.kmsAuth.write.removeKmsDevice([kmsRequest.deviceId]));
   announced = await heads.timeOf(block);
   await running;
   const after = seen.filter(({ start }) => start > announced);
