@@ -1,5 +1,5 @@
 /** Proxies of the contracts already deployed, written slot by slot, are upgraded with empty call data and answer as before. */
-import { type Address, getAddress, zeroAddress } from "viem";
+import { zeroAddress } from "viem";
 import { beforeEach, describe, expect, test } from "vitest";
 import {
   type AppState,
@@ -13,6 +13,7 @@ import {
   slot,
 } from "./reference-storage.ts";
 import {
+  addressOf,
   appAbi,
   appImplementation,
   appOwner,
@@ -40,13 +41,12 @@ const { deviceId: DEVICE, composeHash: HASH, osImageHash: IMAGE, mrAggregated: M
 const nextKms = (await deployImplementation("KmsAuth")).address;
 const nextApp = (await deployImplementation("AppAuth")).address;
 
-const at = (name: string): Address => getAddress(`0x${word(name).slice(-40)}`);
-const kms: Contract = { address: at("kms"), abi: kmsAbi };
+const kms: Contract = { address: addressOf("kms"), abi: kmsAbi };
 const [app, lockedApp]: readonly [Contract, Contract] = [
-  { address: at("app"), abi: appAbi },
-  { address: at("locked app"), abi: appAbi },
+  { address: addressOf("app"), abi: appAbi },
+  { address: addressOf("locked app"), abi: appAbi },
 ];
-const NO_CODE = at("no code");
+const NO_CODE = addressOf("no code");
 const LONG_ID = "0x40d1a6c0f8f4f7a2f1c9a2b9f3c1e8d7b6a59483";
 
 const STATE: KmsState = {

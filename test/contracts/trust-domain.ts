@@ -48,6 +48,7 @@ export const [appAbi, kmsAbi, proxyAbi]: readonly [Abi, Abi, Abi] = [
 
 export const tag = (name: string): Hex => keccak256(toHex(name));
 export const word = (name: string): Hex => keccak256(toHex(`test ${name}`));
+export const addressOf = (name: string): Address => getAddress(`0x${word(name).slice(-40)}`);
 export const unauthorized = (caller: Address): string => `OwnableUnauthorizedAccount(${caller})`;
 export const padded = (address: Address): Hex => toHex(BigInt(address), { size: 32 });
 export const ZERO_ADDRESS: Address = "0x0000000000000000000000000000000000000000";

@@ -10,6 +10,7 @@ import { type UpgradeInput, upgradeProxy } from "../../scripts/lib/upgrade.ts";
 import { makeBootstrapFile } from "../scripts/support/bootstrap-file.ts";
 import { appStorage, bases, dynamic, kmsStorage, listed, type Storage, slot } from "./reference-storage.ts";
 import {
+  addressOf,
   appImplementation,
   appOwner,
   ask,
@@ -27,17 +28,15 @@ import {
   storageAt,
   stranger,
   walletOf,
-  word,
   ZERO_WORD,
 } from "./trust-domain.ts";
 import { expectStorage, filled, gap, place } from "./written-proxy.ts";
 
 const { deviceId: DEVICE, composeHash: HASH, osImageHash: IMAGE, mrAggregated: MR } = BOOT_INFO;
-const at = (name: string): Address => getAddress(`0x${word(name).slice(-40)}`);
 const code = async (name: string): Promise<Address> => (await deployImplementation(name)).address;
 const [kms, app, nextKms, nextApp, kmsOfJuly3, appOfJuly] = [
-  at("written kms"),
-  at("written app"),
+  addressOf("written kms"),
+  addressOf("written app"),
   await code("KmsAuth"),
   await code("AppAuth"),
   await code("KmsOfJuly3rd2025"),
@@ -191,13 +190,13 @@ describe("older layouts are refused", () => {
   test("a value that should be listed and is not, or an address without code", async () => {
     await place({ address: kms }, kmsImplementation, kmsStored);
     await refused(kmsAuthKind, { knownEntry: HASH }, layout, /is on no list/);
-    await refused(kmsAuthKind, { contract: at("nobody") }, "malformed.usage", /no such contract/);
+    await refused(kmsAuthKind, { contract: addressOf("nobody") }, "malformed.usage", /no such contract/);
   });
 });
 
 describe("a new implementation is refused", () => {
   test.each([
-    ["without code", async () => at("nobody"), "denied.upgrade", /need proxiableUUID/],
+    ["without code", async () => addressOf("nobody"), "denied.upgrade", /need proxiableUUID/],
     ["that is a proxy", async () => kms, "denied.upgrade", /need proxiableUUID .* have no answer/],
     ["with open initializers", async () => kmsOfJuly3, "denied.upgrade", /not locked: need version 2\^64 - 1, have 0/],
     ["of the other kind", async () => nextApp, layout, /^the implementation is not of the kind KmsAuth/],
