@@ -1,5 +1,5 @@
 /** The plain form of an archive: POSIX ustar with regular files only, so that `age -d | tar -x` restores one without this program. */
-import { concat, fromUtf8, utf8 } from "../bytes.ts";
+import { concat, fromUtf8, isZero, utf8 } from "../bytes.ts";
 import { KmsError } from "../errors.ts";
 
 export interface TarFile {
@@ -83,11 +83,6 @@ function octal(value: number): string {
 
 function padding(size: number): Uint8Array {
   return new Uint8Array((block - (size % block)) % block);
-}
-
-/** False for a part that is not there: the input is cut off. */
-function isZero(bytes: Uint8Array): boolean {
-  return bytes.every((byte) => byte === 0);
 }
 
 function malformed(what: string): KmsError {

@@ -1,5 +1,5 @@
 /** Reads a tar archive front to back without holding it: regular files and directories, and nothing that says otherwise about them later. */
-import { fromUtf8 } from "../../bytes.ts";
+import { fromUtf8, isZero } from "../../bytes.ts";
 import { KmsError } from "../../errors.ts";
 
 export interface TarLimits {
@@ -203,10 +203,6 @@ function needSize(size: number, most: number, what: string): number {
 
 function padding(size: number): number {
   return (BLOCK_BYTES - (size % BLOCK_BYTES)) % BLOCK_BYTES;
-}
-
-function isZero(bytes: Uint8Array): boolean {
-  return bytes.every((byte) => byte === 0);
 }
 
 function refuse(what: string): KmsError {
