@@ -1,12 +1,8 @@
 /** SignCert on simulated evidence: its checks in order, the boot it asks the policy about, and the chain byte by byte. */
 import "reflect-metadata";
-import { execFileSync } from "node:child_process";
 import { createHash, X509Certificate } from "node:crypto";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import * as x509 from "@peculiar/x509";
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { appraiseBoot } from "../../kms/attestation/appraise.ts";
 import type { BootInfo } from "../../kms/attestation/boot-info.ts";
 import { decodeEvidence, encodeEvidence, stripEvidence } from "../../kms/attestation/evidence.ts";
@@ -26,6 +22,8 @@ import { decodeAppInfo } from "../../kms/ra-tls/app-info.ts";
 import { oidOf, readCertificate } from "../../kms/ra-tls/extensions.ts";
 import { collateralJson } from "../../scripts/devnet/platform.ts";
 import { csrVersion1, csrVersion2, freshTestKey, signDer, type WantedCertificate, wanted } from "../support/csr.ts";
+import { openssl } from "../support/programs.ts";
+import { scratchFolder } from "../support/scratch.ts";
 import { simulatedPlatform, simulatedTd } from "../support/simulated-td.ts";
 import { bootInfo } from "./support/boots.ts";
 import { refusal } from "./support/refusals.ts";
@@ -38,8 +36,7 @@ const rootKeys = new RootKeys(new Uint8Array(32).fill(1), new Uint8Array(32).fil
 const td = simulatedTd({ platform, instanceSeed: new Uint8Array(20).fill(3), keyProvider: '{"name":"kms","id":"00"}' });
 const key = freshTestKey();
 const bound = reportData("ratls-cert", key.spki);
-const dir = mkdtempSync(join(tmpdir(), "keyward-sign-cert-"));
-afterAll(() => rmSync(dir, { recursive: true }));
+const { file } = scratchFolder();
 
 type AskedAuthority = Pick<Authority, "authorizeSelf" | "authorizeApp">;
 
@@ -113,16 +110,6 @@ async function chain(input: ReturnType<typeof request>): Promise<[string, string
   const [leaf = "", appCa = "", root = ""] = certificate_chain;
   expect(certificate_chain).toHaveLength(3);
   return [leaf, appCa, root];
-}
-
-function openssl(...args: string[]): string {
-  return execFileSync("openssl", args, { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
-}
-
-function file(name: string, content: string): string {
-  const path = join(dir, name);
-  writeFileSync(path, content);
-  return path;
 }
 
 const extensionsOf = (pem: string) =>

@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { limits } from "../../scripts/lib/env-document.ts";
-import { runCommandLine } from "./support/served-kms.ts";
+import { runCommandLine } from "../support/programs.ts";
 
 const page = readFileSync(new URL("../../docs/clients.md", import.meta.url), "utf8");
 const programs: readonly [string, readonly string[]][] = [

@@ -1,31 +1,17 @@
 /** `compose hash` and `compose manifest` as processes: what they print, write, warn of and refuse. */
-import { execFile } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { composeHashResult } from "../../scripts/compose-hash.ts";
+import { runCommandLine } from "../support/programs.ts";
+import { scratchFolder } from "../support/scratch.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const real = join(root, "test/fixtures/tdx/mpc-2026-08-app_compose.json");
 const realHash = "2911e1f733466216dedb862d6d669e11256ee7a34ce4dbc66c4b807ba7a9c895";
-const scratch = mkdtempSync(join(tmpdir(), "keyward-compose-"));
-afterAll(() => rmSync(scratch, { recursive: true, force: true }));
-
-function scratchFile(name: string, content: string): string {
-  const path = join(scratch, name);
-  writeFileSync(path, content);
-  return path;
-}
-
-function compose(...args: string[]): Promise<{ exit: number; stdout: string; stderr: string }> {
-  return new Promise((resolve) => {
-    execFile(process.execPath, ["scripts/compose.ts", ...args], { cwd: root }, (error, stdout, stderr) => {
-      resolve({ exit: typeof error?.code === "number" ? error.code : 0, stdout, stderr });
-    });
-  });
-}
+const { dir: scratch, file: scratchFile } = scratchFolder();
+const compose = (...args: string[]) => runCommandLine("compose.ts", args);
 
 const loose = scratchFile(
   "loose.json",
@@ -40,10 +26,10 @@ const loose = scratchFile(
 describe("compose hash", () => {
   test("prints the real file's names, in words and in JSON", async () => {
     const words = await compose("hash", real, "--strict", "--expect", `0x${realHash}`);
-    expect([words.exit, words.stderr]).toEqual([0, ""]);
+    expect([words.status, words.stderr]).toEqual([0, ""]);
     expect(words.stdout).toMatch(new RegExp(`composeHash +${realHash}\nappId +${realHash.slice(0, 40)}\n`));
-    const { exit, stdout } = await compose("hash", real, "--json", "--app-id", "11".repeat(20));
-    expect(exit).toBe(0);
+    const { status, stdout } = await compose("hash", real, "--json", "--app-id", "11".repeat(20));
+    expect(status).toBe(0);
     expect(JSON.parse(stdout)).toEqual({
       ok: true,
       composeHash: realHash,
@@ -60,20 +46,20 @@ describe("compose hash", () => {
 
   test("points out images that can change, and with --strict refuses them", async () => {
     const warned = await compose("hash", loose, "--json");
-    expect([warned.exit, JSON.parse(warned.stdout).form]).toEqual([0, "other"]);
+    expect([warned.status, JSON.parse(warned.stdout).form]).toEqual([0, "other"]);
     expect(JSON.parse(warned.stdout).warnings).toEqual([
       { kind: "image", service: "a", image: "b:1", reason: expect.any(String) },
     ]);
     expect(warned.stderr).toMatch(/^note: warning: service a, image b:1: is a tag/);
     const strict = await compose("hash", loose, "--json", "--strict");
-    expect([strict.exit, JSON.parse(strict.stdout).code]).toEqual([2, "malformed.compose"]);
+    expect([strict.status, JSON.parse(strict.stdout).code]).toEqual([2, "malformed.compose"]);
     expect(strict.stderr).toMatch(/image b:1.*\nhint: name every image with its digest/s);
   });
 
   test("says whether another hash is that of the same content or of another", async () => {
     const { forms } = JSON.parse((await compose("hash", loose, "--json")).stdout);
     const spelled = await compose("hash", loose, "--expect", forms.sdk);
-    expect([spelled.exit, spelled.stdout]).toEqual([2, ""]);
+    expect([spelled.status, spelled.stdout]).toEqual([2, ""]);
     expect(spelled.stderr).toMatch(/same content as the SDKs/);
     expect((await compose("hash", loose, "--expect", realHash)).stderr).toMatch(/the content differs/);
     expect((await compose("hash", loose, "--expect", "12")).stderr).toMatch(/malformed\.usage/);
@@ -95,8 +81,8 @@ describe("compose hash", () => {
     ["JSON with a member twice", [scratchFile("twice.json", '{"name":"a","name":"b"}')], "malformed.compose"],
     ["a short app id", [real, "--app-id", "11"], "malformed.usage"],
   ])("refuses %s", async (_name, args, code) => {
-    const { exit, stdout } = await compose("hash", ...args, "--json");
-    expect([exit, JSON.parse(stdout).code]).toEqual([2, code]);
+    const { status, stdout } = await compose("hash", ...args, "--json");
+    expect([status, JSON.parse(stdout).code]).toEqual([2, code]);
   });
 });
 
@@ -107,8 +93,8 @@ describe("compose manifest", () => {
   test("writes the real file again, to the byte, and its names", async () => {
     const out = join(scratch, "app-compose.json");
     const args = ["--docker-compose", yaml, "--out", out, "--name", "mpc-localnet-one-node-1786619449", "--no-secure-time"];
-    const { exit, stdout, stderr } = await compose("manifest", ...args, "--json");
-    expect([exit, stderr]).toEqual([0, ""]);
+    const { status, stdout, stderr } = await compose("manifest", ...args, "--json");
+    expect([status, stderr]).toEqual([0, ""]);
     expect(JSON.parse(stdout)).toEqual({
       ok: true,
       file: out,
@@ -119,9 +105,9 @@ describe("compose manifest", () => {
     });
     expect(readFileSync(out)).toEqual(readFileSync(real));
     const again = await compose("manifest", ...args, "--json");
-    expect([again.exit, JSON.parse(again.stdout).code]).toEqual([2, "malformed.file"]);
+    expect([again.status, JSON.parse(again.stdout).code]).toEqual([2, "malformed.file"]);
     expect(again.stderr).toMatch(/--force/);
-    expect((await compose("manifest", ...args, "--force")).exit).toBe(0);
+    expect((await compose("manifest", ...args, "--force")).status).toBe(0);
   });
 
   test("takes every further member, and pins the key provider", async () => {
@@ -137,8 +123,8 @@ describe("compose manifest", () => {
       "--event-log-version",
       "2",
     ];
-    const { exit, stdout } = await compose("manifest", "--docker-compose", yaml, "--out", out, ...more);
-    expect([exit, /composeHash +[0-9a-f]{64}/.test(stdout)]).toEqual([0, true]);
+    const { status, stdout } = await compose("manifest", "--docker-compose", yaml, "--out", out, ...more);
+    expect([status, /composeHash +[0-9a-f]{64}/.test(stdout)]).toEqual([0, true]);
     expect(Object.entries(JSON.parse(readFileSync(out, "utf8"))).slice(7)).toEqual([
       ["key_provider_id", "ab".repeat(32)],
       ["public_logs", true],
@@ -155,17 +141,17 @@ describe("compose manifest", () => {
   test("with --strict writes nothing that can change under its hash", async () => {
     const out = join(scratch, "strict.json");
     const open = scratchFile("open.yaml", "services: {kms: {image: kms:latest}}");
-    const { exit, stderr } = await compose("manifest", "--docker-compose", open, "--out", out, "--strict");
-    expect([exit, /malformed\.compose/.test(stderr)]).toEqual([2, true]);
+    const { status, stderr } = await compose("manifest", "--docker-compose", open, "--out", out, "--strict");
+    expect([status, /malformed\.compose/.test(stderr)]).toEqual([2, true]);
     expect(() => readFileSync(out)).toThrow();
     expect((await compose("manifest", "--docker-compose", open, "--out", out)).stderr).toMatch(/kms:latest/);
   });
 
   test("explains itself", async () => {
     const bare = await compose();
-    expect([bare.exit, /Usage: compose/.test(bare.stderr)]).toEqual([2, true]);
-    expect(await compose("manifest", "--help")).toMatchObject({ exit: 0, stdout: expect.stringMatching(/--key-provider-id/) });
-    expect((await compose("manifest", "--json")).exit).toBe(2);
+    expect([bare.status, /Usage: compose/.test(bare.stderr)]).toEqual([2, true]);
+    expect(await compose("manifest", "--help")).toMatchObject({ status: 0, stdout: expect.stringMatching(/--key-provider-id/) });
+    expect((await compose("manifest", "--json")).status).toBe(2);
     expect((await compose("manifest", "--docker-compose", yaml, "--out", join(scratch, "x", "y"))).stderr).toMatch(
       /cannot be written/,
     );

@@ -1,6 +1,5 @@
 /** `env encrypt` and `env decrypt` against a real KMS process, the vectors, and everything a go-between could change. */
-import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { chmodSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -10,18 +9,13 @@ import { encodeEnv, parseEnv } from "../../scripts/lib/env-document.ts";
 import { verifyEnvKey } from "../../scripts/lib/env-key.ts";
 import vectors from "../fixtures/vectors/kdf.json" with { type: "json" };
 import { startConnectProxy } from "../support/connect-proxy.ts";
-import { runCommandLine, type ServedKms, serveKms } from "./support/served-kms.ts";
+import { runCommandLine } from "../support/programs.ts";
+import { scratchFolder } from "../support/scratch.ts";
+import { type ServedKms, serveKms } from "./support/served-kms.ts";
 
 const bytes = (hex: string) => fromHex(hex, "vector");
 const code = (code: string, message = "") => expect.objectContaining({ code, message: expect.stringContaining(message) });
-const folder = mkdtempSync(join(tmpdir(), "keyward-env-"));
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
-
-function file(name: string, content: string | Uint8Array): string {
-  const path = join(folder, name);
-  writeFileSync(path, content, { mode: 0o600 });
-  return path;
-}
+const { dir: folder, file } = scratchFolder();
 
 describe("the cipher", () => {
   const [, made] = vectors.encrypted_env;

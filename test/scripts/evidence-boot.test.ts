@@ -1,11 +1,9 @@
 /** `evidence verify` on logs, boot modes and the firmware's log, and `evidence key-provider` on a simulated machine. */
-import { execFile } from "node:child_process";
 import { X509Certificate } from "node:crypto";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { encodeEvidence } from "../../kms/attestation/evidence.ts";
 import { toHex } from "../../kms/bytes.ts";
 import { KmsError } from "../../kms/errors.ts";
@@ -14,22 +12,15 @@ import { proveKeyProviderFiles } from "../../scripts/evidence-key-provider.ts";
 import { type EvidenceVerifyOptions, verifyEvidence } from "../../scripts/evidence-verify.ts";
 import vectors from "../fixtures/vectors/kdf.json" with { type: "json" };
 import { captures } from "../support/captures.ts";
+import { runCommandLine } from "../support/programs.ts";
+import { scratchFolder } from "../support/scratch.ts";
 import { startEnclave } from "../support/simulated-enclave.ts";
 import { simulatedPlatform, simulatedTd } from "../support/simulated-td.ts";
 
 const folder = fileURLToPath(new URL("../fixtures/tdx/", import.meta.url));
-const root = fileURLToPath(new URL("../..", import.meta.url));
-const scratch = mkdtempSync(join(tmpdir(), "keyward-evidence-boot-"));
-afterAll(() => rmSync(scratch, { recursive: true, force: true }));
-
+const { dir: scratch, file: scratchFile } = scratchFolder();
 const at = (name: string): string => join(folder, name);
 const lite = { collateral: at("collateral-90c06f-2026-06.json"), at: "2026-06-15T00:00:00Z" };
-
-function scratchFile(name: string, content: string | Uint8Array): string {
-  const path = join(scratch, name);
-  writeFileSync(path, content);
-  return path;
-}
 
 async function codeOf(work: Promise<unknown>): Promise<string> {
   try {
@@ -187,6 +178,7 @@ describe("evidence key-provider", () => {
     response,
     quote: scratchFile("request.bin", simulatedTd({ platform }).quote(request)),
   };
+  const run = (...args: string[]) => runCommandLine("evidence.ts", args);
   const evidence = attested("sealed-guest.bin", { keyProvider: record });
 
   test("reports the enclave and what the guest has to have recorded", async () => {
@@ -229,9 +221,9 @@ describe("evidence key-provider", () => {
       simulated.at,
     ];
     const json = await run("key-provider", ...args, "--json");
-    expect([json.exit, json.stderr, JSON.parse(json.stdout).keyProviderEvent]).toEqual([0, "", record]);
+    expect([json.status, json.stderr, JSON.parse(json.stdout).keyProviderEvent]).toEqual([0, "", record]);
     const refused = await run("key-provider", ...args, "--mr-enclave", "00".repeat(32));
-    expect([refused.exit, refused.stdout]).toEqual([3, ""]);
+    expect([refused.status, refused.stdout]).toEqual([3, ""]);
     expect(refused.stderr).toMatch(/need MRENCLAVE.*\nhint: compare with the key-provider event/);
     const words = await run(
       "verify",
@@ -245,12 +237,4 @@ describe("evidence key-provider", () => {
     );
     expect(words.stdout).toMatch(/ replayed +rtmr3\n +keyProvider +local [0-9a-f]{64}\n +mrConfigId +v1 agrees/);
   });
-
-  function run(...args: string[]): Promise<{ exit: number; stdout: string; stderr: string }> {
-    return new Promise((resolve) => {
-      execFile(process.execPath, ["scripts/evidence.ts", ...args], { cwd: root }, (error, stdout, stderr) => {
-        resolve({ exit: typeof error?.code === "number" ? error.code : 0, stdout, stderr });
-      });
-    });
-  }
 });

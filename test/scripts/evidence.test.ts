@@ -1,28 +1,19 @@
 /** `evidence verify` over the real samples: each outcome of expected.json at its pinned time, and every form of input. */
-import { execFile } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { decodeEvidence, encodeEvidence } from "../../kms/attestation/evidence.ts";
 import { KmsError } from "../../kms/errors.ts";
 import { readEvidenceInput } from "../../scripts/evidence-input.ts";
 import { verifyEvidenceFile } from "../../scripts/evidence-verify.ts";
+import { runCommandLine } from "../support/programs.ts";
+import { scratchFolder } from "../support/scratch.ts";
 
 const folder = fileURLToPath(new URL("../fixtures/tdx/", import.meta.url));
-const root = fileURLToPath(new URL("../..", import.meta.url));
-const scratch = mkdtempSync(join(tmpdir(), "keyward-evidence-"));
-afterAll(() => rmSync(scratch, { recursive: true, force: true }));
-
+const { file: scratchFile } = scratchFolder();
 const at = (name: string): string => join(folder, name);
 const lite = { collateral: at("collateral-90c06f-2026-06.json"), at: "2026-06-15T00:00:00Z" };
-
-function scratchFile(name: string, content: string | Uint8Array): string {
-  const path = join(scratch, name);
-  writeFileSync(path, content);
-  return path;
-}
 
 interface Run {
   readonly collateral: string;
@@ -292,18 +283,12 @@ describe("a file is refused:", () => {
 });
 
 describe("the process", () => {
-  function evidence(...args: string[]): Promise<{ exit: number; stdout: string; stderr: string }> {
-    return new Promise((resolve) => {
-      execFile(process.execPath, ["scripts/evidence.ts", ...args], { cwd: root }, (error, stdout, stderr) => {
-        resolve({ exit: typeof error?.code === "number" ? error.code : 0, stdout, stderr });
-      });
-    });
-  }
+  const evidence = (...args: string[]) => runCommandLine("evidence.ts", args);
   const pinned = ["--collateral", lite.collateral, "--at", lite.at];
 
   test("prints one JSON document and exits 0", async () => {
-    const { exit, stdout, stderr } = await evidence("verify", at("dstack-tdx-lite-attestation.json"), ...pinned, "--json");
-    expect([exit, stderr]).toEqual([0, ""]);
+    const { status, stdout, stderr } = await evidence("verify", at("dstack-tdx-lite-attestation.json"), ...pinned, "--json");
+    expect([status, stderr]).toEqual([0, ""]);
     const report = JSON.parse(stdout);
     expect(Object.keys(report).toSorted()).toEqual(
       [
@@ -324,25 +309,25 @@ describe("the process", () => {
       "2023-07-01T00:00:00Z",
       "--json",
     );
-    expect([unproven.exit, JSON.parse(unproven.stdout)]).toEqual([
+    expect([unproven.status, JSON.parse(unproven.stdout)]).toEqual([
       3,
       { ok: false, code: "unproven.debug", message: expect.any(String) },
     ]);
     const malformed = await evidence("verify", at("README.md"), ...pinned);
-    expect([malformed.exit, malformed.stdout]).toEqual([2, ""]);
+    expect([malformed.status, malformed.stdout]).toEqual([2, ""]);
     expect(malformed.stderr).toMatch(/malformed\.file/);
   });
 
   test("explains itself", async () => {
     const bare = await evidence();
-    expect([bare.exit, bare.stdout]).toEqual([2, ""]);
+    expect([bare.status, bare.stdout]).toEqual([2, ""]);
     expect(bare.stderr).toMatch(/Usage: evidence/);
     expect(await evidence("verify", "--help")).toMatchObject({
-      exit: 0,
+      status: 0,
       stderr: "",
       stdout: expect.stringMatching(/--collateral/),
     });
     const wrong = await evidence("verify", "x", "--colateral", "y", "--json");
-    expect([wrong.exit, JSON.parse(wrong.stdout).code]).toEqual([2, "malformed.usage"]);
+    expect([wrong.status, JSON.parse(wrong.stdout).code]).toEqual([2, "malformed.usage"]);
   });
 });

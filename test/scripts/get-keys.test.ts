@@ -12,9 +12,10 @@ import { createPccs } from "../../scripts/devnet/pccs.ts";
 import { issuerOf } from "../../scripts/lib/app-keys.ts";
 import { denyBody, infoBody } from "../kms/support/webhook.ts";
 import { startConnectProxy } from "../support/connect-proxy.ts";
+import { runCommandLine } from "../support/programs.ts";
 import { simulatedPlatform } from "../support/simulated-td.ts";
 import { testAuthority } from "../support/test-certificates.ts";
-import { listening, runCommandLine, type ServedKms, serveKms } from "./support/served-kms.ts";
+import { listening, type ServedKms, serveKms } from "./support/served-kms.ts";
 
 let kms: ServedKms;
 let appId: string;

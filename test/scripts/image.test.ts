@@ -1,10 +1,8 @@
 /** `image measure`, `document` and `diagnose` on a made-up image: results, explanations, and how they end. */
-import { execFile } from "node:child_process";
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { chmodSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { acpiDigestsOf } from "../../kms/attestation/image/acpi-loader.ts";
 import { authenticodeSha384 } from "../../kms/attestation/image/authenticode.ts";
 import { loadImage } from "../../kms/attestation/image/cache-load.ts";
@@ -18,14 +16,10 @@ import { type DiagnoseFlags, diagnose } from "../../scripts/image-diagnose.ts";
 import { measure, writeDocument } from "../../scripts/image-measure.ts";
 import { imageCmdline, imageHashOf, manifestText, smallImage } from "../support/image-archive.ts";
 import { acpiBlob, quoteReportTables } from "../support/launch-files.ts";
+import { runCommandLine } from "../support/programs.ts";
+import { scratchFolder } from "../support/scratch.ts";
 
-const root = fileURLToPath(new URL("../..", import.meta.url));
-const scratch = mkdtempSync(join(tmpdir(), "keyward-image-"));
-afterAll(() => rmSync(scratch, { recursive: true, force: true }));
-const at = (name: string, content: string | Uint8Array): string => {
-  writeFileSync(join(scratch, name), content);
-  return join(scratch, name);
-};
+const { dir: scratch, file: at } = scratchFolder();
 
 const image = smallImage();
 const dir = join(scratch, "image");
@@ -318,41 +312,37 @@ describe("diagnose of a real guest", () => {
   });
 });
 
-interface Ended {
-  readonly status: number;
-  readonly out: string;
-  readonly err: string;
-}
-function command(...args: string[]): Promise<Ended> {
-  const { promise, resolve } = Promise.withResolvers<Ended>();
-  execFile(process.execPath, ["scripts/image.ts", ...args], { cwd: root }, (error, out, err) =>
-    resolve({ status: typeof error?.code === "number" ? error.code : 0, out, err }),
-  );
-  return promise;
-}
+const command = (...args: string[]) => runCommandLine("image.ts", args);
 
 describe("the command ends", () => {
   test("with 0 and the result on stdout", async () => {
-    const { status, out } = await command("measure", dir, "--vm-config", configFile, "--acpi-program", program, "--json");
-    expect([status, JSON.parse(out)]).toMatchObject([0, { ok: true, rtmr0: toHex(right.rtmr0) }]);
+    const { status, stdout } = await command("measure", dir, "--vm-config", configFile, "--acpi-program", program, "--json");
+    expect([status, JSON.parse(stdout)]).toMatchObject([0, { ok: true, rtmr0: toHex(right.rtmr0) }]);
   });
 
   test("with 3, the whole result and one line of what to correct, when a register differs", async () => {
     const guest = at("differs.json", hex(measureWith(files, configOf({ memory_size: 4294967296 }), acpi)));
     const args = ["diagnose", dir, "--vm-config", configFile, "--registers", guest, "--acpi-program", program];
-    const { status, out, err } = await command(...args, "--json");
-    expect([status, JSON.parse(out)]).toMatchObject([
+    const { status, stdout, stderr } = await command(...args, "--json");
+    expect([status, JSON.parse(stdout)]).toMatchObject([
       3,
       { ok: false, code: "unproven.os-image", registers: { rtmr0: { matches: false } } },
     ]);
-    expect(err).toMatch(
+    expect(stderr).toMatch(
       /error: not the registers of this image: rtmr0 differs .*\nhint: correct what explains it: the machine has 4294967296/,
     );
   });
 
   test("with 5 and the way out, when there is no program", async () => {
-    const { status, err } = await command("measure", dir, "--vm-config", configFile, "--acpi-program", join(scratch, "missing"));
-    expect([status, err]).toEqual([5, expect.stringMatching(/no such program.*\nhint: pass --acpi FILE/)]);
+    const { status, stderr } = await command(
+      "measure",
+      dir,
+      "--vm-config",
+      configFile,
+      "--acpi-program",
+      join(scratch, "missing"),
+    );
+    expect([status, stderr]).toEqual([5, expect.stringMatching(/no such program.*\nhint: pass --acpi FILE/)]);
   });
 
   test("with 2 for an image whose files are not those it lists", async () => {
@@ -360,7 +350,7 @@ describe("the command ends", () => {
     mkdirSync(broken);
     for (const [name, content] of Object.entries(image))
       writeFileSync(join(broken, name), name === "bzImage" ? content.slice(1) : content);
-    const { status, err } = await command("measure", broken, "--vm-config", configFile, "--acpi-program", program);
-    expect([status, err]).toEqual([2, expect.stringMatching(/bzImage mismatch.*\nhint: DIR has to be/s)]);
+    const { status, stderr } = await command("measure", broken, "--vm-config", configFile, "--acpi-program", program);
+    expect([status, stderr]).toEqual([2, expect.stringMatching(/bzImage mismatch.*\nhint: DIR has to be/s)]);
   });
 });

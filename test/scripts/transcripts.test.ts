@@ -1,7 +1,6 @@
 /** What tools that are not ours see of a running KMS: openssl the handshake and the chain, curl the answers, and our verifier the leaf. */
 import { X509Certificate } from "node:crypto";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { reportData } from "../../kms/attestation/report-data.ts";
@@ -9,8 +8,10 @@ import { fromHex, toHex } from "../../kms/bytes.ts";
 import { fetchTempCa } from "../../kms/ra-tls/client.ts";
 import { createGuestAgent } from "../../kms/ra-tls/guest-agent.ts";
 import { makeRaTlsIdentity } from "../../kms/ra-tls/identity.ts";
+import { isInstalled, runCommandLine, runProgram } from "../support/programs.ts";
+import { scratchFolder } from "../support/scratch.ts";
 import { testAuthority } from "../support/test-certificates.ts";
-import { isInstalled, runCommandLine, runProgram, type ServedKms, serveKms } from "./support/served-kms.ts";
+import { type ServedKms, serveKms } from "./support/served-kms.ts";
 
 const hasOpenssl = isInstalled("openssl");
 const hasCurl = isInstalled("curl");
@@ -18,7 +19,7 @@ for (const [program, isThere] of Object.entries({ openssl: hasOpenssl, curl: has
   if (!isThere) console.warn(`${program} is not installed: its transcripts are skipped`);
 }
 
-const folder = mkdtempSync(join(tmpdir(), "keyward-transcripts-"));
+const { file } = scratchFolder();
 let kms: ServedKms;
 let host: string;
 
@@ -26,16 +27,7 @@ beforeAll(async () => {
   kms = await serveKms();
   host = new URL(kms.url).host;
 });
-afterAll(async () => {
-  await kms.close();
-  rmSync(folder, { recursive: true, force: true });
-});
-
-function file(name: string, content: string | Uint8Array): string {
-  const path = join(folder, name);
-  writeFileSync(path, content);
-  return path;
-}
+afterAll(() => kms.close());
 
 /** The transcript of one handshake, with a request so that the end of the connection is seen. */
 async function sClient(...more: string[]): Promise<string> {

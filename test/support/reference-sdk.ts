@@ -2,7 +2,7 @@
 import { execFileSync } from "node:child_process";
 import { existsSync, statSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { runProgram } from "../scripts/support/served-kms.ts";
+import { runProgram } from "./programs.ts";
 
 const folder = fileURLToPath(new URL("../../tools/dstack-sdk/", import.meta.url));
 const installed = `${folder}node_modules/.package-lock.json`;

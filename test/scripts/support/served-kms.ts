@@ -1,10 +1,7 @@
-/** A KMS that has its keys, as a process, and what its clients need: files, an app's guest agent, and the commands. */
-import { execFile } from "node:child_process";
-import { existsSync } from "node:fs";
+/** A KMS that has its keys, as a process, and what its clients need: files and an app's guest agent. */
 import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { createGuestAgentServer } from "../../../scripts/devnet/guest-agent.ts";
 import { createPccs } from "../../../scripts/devnet/pccs.ts";
 import type { SimulatedTd } from "../../../scripts/devnet/td.ts";
@@ -12,14 +9,6 @@ import { type Surroundings, surround } from "../../kms/support/kms-process.ts";
 import { infoBody } from "../../kms/support/webhook.ts";
 import { ask } from "../../support/http-client.ts";
 import { simulatedPlatform, simulatedTd } from "../../support/simulated-td.ts";
-
-const root = fileURLToPath(new URL("../../..", import.meta.url));
-
-export interface Ended {
-  readonly status: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
 
 export interface ServedKms {
   readonly around: Surroundings;
@@ -71,30 +60,4 @@ export async function listening<T extends Pick<Server, "listen">>(server: T, pla
     else server.listen(place, "127.0.0.1", () => resolve());
   });
   return server;
-}
-
-/** Runs one of our commands as an operator's shell would, with no environment but the one given. */
-export function runCommandLine(script: string, args: readonly string[], env: Record<string, string> = {}): Promise<Ended> {
-  return runProgram(process.execPath, [join(root, "scripts", script), ...args], env);
-}
-
-export function runProgram(
-  program: string,
-  args: readonly string[],
-  env: Record<string, string> = {},
-  input = "",
-): Promise<Ended> {
-  return new Promise((resolve) => {
-    const options = { cwd: root, env: { PATH: process.env["PATH"] ?? "", ...env }, timeout: 30_000 };
-    const child = execFile(program, [...args], options, (error, stdout, stderr) => {
-      const status = error === null ? 0 : typeof error.code === "number" ? error.code : -1;
-      resolve({ status, stdout, stderr });
-    });
-    child.stdin?.end(input);
-  });
-}
-
-/** Where a program is on PATH; tests that need one that is not installed say so and are skipped. */
-export function isInstalled(program: string): boolean {
-  return (process.env["PATH"] ?? "").split(":").some((folder) => existsSync(join(folder, program)));
 }
