@@ -175,6 +175,12 @@ describe("a measurement", () => {
     expect(await load()).toBeUndefined();
   });
 
+  test("that cannot take its place leaves nothing of itself", async () => {
+    mkdirSync(join(file, "in the way"), { recursive: true });
+    await createMeasurementStore(dir).store(key, registers);
+    expect(readdirSync(join(dir, "measurements"))).toEqual([`${key}.json`]);
+  });
+
   test("is one of a bounded number", async () => {
     mkdirSync(join(dir, "measurements"));
     for (let at = 0; at < MAX_MEASUREMENTS + 3; at += 1) writeFileSync(join(dir, "measurements", `.${at}.json`), "");
