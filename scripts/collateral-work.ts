@@ -15,9 +15,12 @@ import { intelSgxRootCa, loadTrustAnchor, type TrustAnchor } from "../kms/attest
 import { utf8 } from "../kms/bytes.ts";
 import { loadConfig } from "../kms/config.ts";
 import { KmsError } from "../kms/errors.ts";
+import { createTunnel } from "../kms/ra-tls/tunnel.ts";
 import { type CommandResult, hinted, usageError } from "./lib/cli.ts";
 import { bundleText } from "./lib/collateral-file.ts";
 import { readInput, readInputText } from "./lib/input-file.ts";
+import { tunnelTo } from "./lib/kms-connection.ts";
+import { proxiedFetch } from "./lib/proxied-fetch.ts";
 
 export interface FolderFlags {
   readonly config?: string;
@@ -131,14 +134,21 @@ export interface FetchFlags extends FolderFlags {
   readonly tee: "tdx" | "sgx";
   readonly ca: "platform" | "processor";
   readonly pccs?: string;
+  readonly proxy?: string;
 }
 
 /** What a KMS would ask for on behalf of a quote of this platform, for a machine that makes bundles and runs none. */
 export async function fetchCollateral(flags: FetchFlags, now = new Date()): Promise<CommandResult> {
-  const { tee, ca } = flags;
+  const { tee, ca, proxy } = flags;
+  if (proxy !== undefined) createTunnel(proxy); // one that is none is refused before anything is asked
   const fmspc = platformOf(flags.fmspc);
   const place = await placeOf(flags);
-  const fetcher = createCollateralFetch({ pccsUrl: flags.pccs ?? place.pccsUrl, anchor: place.anchor, now: () => now });
+  const fetcher = createCollateralFetch({
+    pccsUrl: flags.pccs ?? place.pccsUrl,
+    anchor: place.anchor,
+    now: () => now,
+    fetch: proxiedFetch((url) => tunnelTo(url, proxy, process.env)),
+  });
   const keys = [
     { kind: "root-crl" },
     { kind: "pck-crl", ca },

@@ -58,6 +58,7 @@ function createProgram(chosen: (work: Work) => void): Command {
       new Option("--ca <ca>", "that issued the machines' certificates").choices(["platform", "processor"]).default("platform"),
     )
     .option("--pccs <url>", "in place of the configuration's")
+    .option("--proxy <url>", "HTTP proxy to go through by CONNECT; default HTTPS_PROXY, unless NO_PROXY excepts the host")
     .action((flags: FetchFlags) => start(() => fetchCollateral(flags)));
   common(program.command("import").summary("take a bundle in, all of it or nothing"))
     .description(

@@ -1,14 +1,19 @@
 /** `./run collateral` as an operator runs it: real processes, a KMS configuration, files on disk. */
 import { execFile } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:https";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeEach, describe, expect, test } from "vitest";
+import { createPccs } from "../../scripts/devnet/pccs.ts";
 import { collateralJson } from "../../scripts/devnet/platform.ts";
 import { startPccs } from "../kms/support/spoiled-pccs.ts";
+import { startConnectProxy } from "../support/connect-proxy.ts";
 import { simulatedPlatform } from "../support/simulated-td.ts";
 import { readFixture } from "../support/tdx-samples.ts";
+import { testAuthority } from "../support/test-certificates.ts";
 
 const program = fileURLToPath(new URL("../../scripts/collateral.ts", import.meta.url));
 const base = mkdtempSync(join(tmpdir(), "collateral-command-"));
@@ -44,8 +49,12 @@ interface Outcome {
 }
 
 function run(...args: readonly string[]): Promise<Outcome> {
+  return runWith({}, ...args);
+}
+
+function runWith(variables: Readonly<Record<string, string>>, ...args: readonly string[]): Promise<Outcome> {
   return new Promise((resolve) => {
-    execFile(process.execPath, [program, ...args], { cwd: base }, (error, out, err) => {
+    execFile(process.execPath, [program, ...args], { cwd: base, env: { ...process.env, ...variables } }, (error, out, err) => {
       resolve({ code: typeof error?.code === "number" ? error.code : 0, out, err });
     });
   });
@@ -90,6 +99,35 @@ describe("collateral", () => {
     const other = await run("fetch", "--fmspc", "000000000000", "--pccs", pccs.url, ...where);
     await pccs.stop();
     expect(other).toMatchObject({ code: 5, err: expect.stringContaining("tcb_info: status 404") });
+  });
+
+  test("comes through a proxy, of HTTPS_PROXY or of --proxy before it, which sees TLS only", async () => {
+    const authority = await testAuthority("authority of the PCCS");
+    const { certPem, keyPem } = await authority.issue("pccs", ["127.0.0.1"]);
+    const plain = createPccs(simulatedPlatform(), () => now);
+    const secure = createServer({ cert: certPem, key: keyPem }, (request, response) => plain.emit("request", request, response));
+    await new Promise<void>((resolve) => secure.listen(0, "127.0.0.1", resolve));
+    const host = `127.0.0.1:${(secure.address() as AddressInfo).port}`;
+    const caFile = join(base, "pccs-ca.pem");
+    writeFileSync(caFile, authority.certPem);
+    const [first, second] = await Promise.all([startConnectProxy(), startConnectProxy()]);
+    const env = { HTTPS_PROXY: first.url, NODE_EXTRA_CA_CERTS: caFile };
+    const args = ["fetch", "--fmspc", "51a06f000000", "--pccs", `https://${host}`, "--root", join(base, "root.pem")];
+    const fetched = (dirName: string, more: readonly string[] = [], changed: Record<string, string> = {}) =>
+      runWith({ ...env, ...changed }, ...args, "--dir", `${dir}-${dirName}`, ...more);
+    expect(await fetched("first")).toMatchObject({ code: 0, err: "" });
+    expect(first.asked).toEqual(Array(4).fill(host));
+    expect(await fetched("second", ["--proxy", second.url])).toMatchObject({ code: 0 });
+    expect(second.asked).toEqual(Array(4).fill(host));
+    expect(await fetched("excepted", [], { NO_PROXY: "127.0.0.0/8" })).toMatchObject({ code: 0 });
+    expect(first.asked).toHaveLength(4);
+    const none = await fetched("none", ["--proxy", "socks5://127.0.0.1:1"]);
+    expect(none).toMatchObject({ code: 2, err: expect.stringContaining("proxy: need http://host:port") });
+    const refusing = await startConnectProxy("HTTP/1.1 403 Forbidden\r\n\r\n");
+    const refused = await fetched("refused", ["--proxy", refusing.url.replace("http://", "http://user:hunter2@")]);
+    expect(refused).toMatchObject({ code: 5, err: expect.not.stringContaining("hunter2") });
+    for (const proxy of [first, second, refusing]) await proxy.close();
+    secure.close().closeAllConnections();
   });
 
   test("has a state in JSON for programs", async () => {
