@@ -4,18 +4,10 @@ import { bootInfoSchema } from "../../auth-eth/api.ts";
 import { type Backend, createBackend } from "../../auth-eth/backend.ts";
 import { loadConfig } from "../../auth-eth/config.ts";
 import { createMetrics } from "../../auth-eth/metrics.ts";
-import { hashOf, startChain, type TestChain } from "./support/chain.ts";
+import { hashOf, kmsRequest, startChain, type TestChain } from "./support/chain.ts";
 import { changedHeader, hanging, type RpcStub, startRpcStub } from "./support/rpc-stub.ts";
 
-const boot = bootInfoSchema.parse({
-  mrAggregated: hashOf("1"),
-  osImageHash: hashOf("2"),
-  deviceId: hashOf("3"),
-  appId: "11".repeat(20),
-  composeHash: "",
-  instanceId: "",
-  tcbStatus: "UpToDate",
-});
+const boot = bootInfoSchema.parse(kmsRequest);
 let chain: TestChain;
 let stubs: RpcStub[];
 let backend: Backend;

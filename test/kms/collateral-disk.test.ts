@@ -8,6 +8,7 @@ import { digestOf } from "../../kms/attestation/tdx/collateral-items.ts";
 import { intelSgxRootCa, loadTrustAnchor } from "../../kms/attestation/tdx/trust-anchor.ts";
 import { simulatedPlatform } from "../support/simulated-td.ts";
 import { anchor, collateralWorlds, hour, platform, quote, refused, start } from "./support/collateral-world.ts";
+import { steppedDisk } from "./support/stepped-disk.ts";
 
 const honest = platform.collateral(start);
 const newWorld = collateralWorlds();
@@ -159,27 +160,15 @@ describe("what is damaged on disk", () => {
 /** Operations that are done before the end; a write that the end meets leaves half of its bytes. */
 function endingDisk(after: number): CollateralDisk {
   let done = 0;
-  const step = async (work: () => Promise<void>, partly: () => Promise<void> = async () => undefined) => {
+  return steppedDisk(async (work, partly) => {
     done += 1;
     if (done > after + 1) throw new Error("the process has ended");
     if (done === after + 1) {
-      await partly();
+      await partly?.();
       throw new Error("the process ends");
     }
     return work();
-  };
-  const real = systemCollateralDisk;
-  return {
-    makeFolder: (path) => step(() => real.makeFolder(path)),
-    write: (path, content) =>
-      step(
-        () => real.write(path, content),
-        () => real.write(path, content.subarray(0, content.length / 2)),
-      ),
-    sync: (path) => step(() => real.sync(path)),
-    rename: (from, to) => step(() => real.rename(from, to)),
-    remove: (path) => step(() => real.remove(path)),
-  };
+  });
 }
 
 describe("a process that ends between two writes", () => {

@@ -2,16 +2,17 @@
 import { readFileSync } from "node:fs";
 import { flushCompileCache } from "node:module";
 import { decodeBundle } from "../../../kms/attestation/tdx/collateral-bundle.ts";
-import { type CollateralDisk, collateralFolder, systemCollateralDisk } from "../../../kms/attestation/tdx/collateral-disk.ts";
+import { type CollateralDisk, collateralFolder } from "../../../kms/attestation/tdx/collateral-disk.ts";
 import { importBundle } from "../../../kms/attestation/tdx/collateral-import.ts";
 import { loadTrustAnchor } from "../../../kms/attestation/tdx/trust-anchor.ts";
+import { steppedDisk } from "./stepped-disk.ts";
 
 const [dir = "", root = "", bundle = "", act = "", now = "", after = "", torn = ""] = process.argv.slice(2);
 
 /** A torn write leaves half of its bytes. */
 function crashDisk(crashAfter: number, isTorn: boolean): CollateralDisk {
   let done = 0;
-  const step = async (work: () => Promise<void>, partly?: () => Promise<void>): Promise<void> => {
+  return steppedDisk(async (work, partly) => {
     if (done === crashAfter) {
       if (isTorn) await partly?.();
       process.kill(process.pid, "SIGKILL");
@@ -19,19 +20,7 @@ function crashDisk(crashAfter: number, isTorn: boolean): CollateralDisk {
     }
     done += 1;
     return work();
-  };
-  const real = systemCollateralDisk;
-  return {
-    makeFolder: (path) => step(() => real.makeFolder(path)),
-    write: (path, content) =>
-      step(
-        () => real.write(path, content),
-        () => real.write(path, content.subarray(0, content.length / 2)),
-      ),
-    sync: (path) => step(() => real.sync(path)),
-    rename: (from, to) => step(() => real.rename(from, to)),
-    remove: (path) => step(() => real.remove(path)),
-  };
+  });
 }
 
 const anchor = loadTrustAnchor(readFileSync(root));
