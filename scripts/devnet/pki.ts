@@ -1,17 +1,9 @@
 /** The simulated platform's own P-256 hierarchy: root, PCK Platform CA, PCK leaf, TCB signing leaf, and the two revocation lists. */
 import { createHash } from "node:crypto";
 import { p256 } from "@noble/curves/nist.js";
+import type { PlatformIdentity } from "../../kms/attestation/tdx/pck.ts";
 import { concat, utf8 } from "../../kms/bytes.ts";
 import * as der from "./der.ts";
-
-/** What one PCK certificate says about its platform (Intel SGX extension, 1.2.840.113741.1.13.1). */
-export interface PlatformIdentity {
-  readonly ppid: Uint8Array;
-  readonly cpuSvn: Uint8Array;
-  readonly pceSvn: number;
-  readonly pceId: Uint8Array;
-  readonly fmspc: Uint8Array;
-}
 
 export interface PkiKnobs {
   readonly revokePck?: boolean;
