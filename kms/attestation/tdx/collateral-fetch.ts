@@ -73,7 +73,7 @@ export function createCollateralFetch(settings: FetchSettings): CollateralFetch 
   };
 
   const pckChain = async (request: PckRequest): Promise<string> => {
-    const { headers, body } = await get(pckChainUrl(base, request), "pck_certificate");
+    const { headers, body } = await get(pckChainUrl(base, request), CHAIN);
     requireSameTcb(headers, request);
     return `${Buffer.from(body).toString("latin1")}\n${readChainHeader(headers, "SGX-PCK-Certificate-Issuer-Chain")}`;
   };
@@ -81,6 +81,7 @@ export function createCollateralFetch(settings: FetchSettings): CollateralFetch 
   return { item: (key) => asUnavailable(() => load(key)), pckChain: (request) => asUnavailable(() => pckChain(request)) };
 }
 
+const CHAIN = "pck_certificate";
 const what = { "pck-crl": "pck_crl", "tcb-info": "tcb_info", "qe-identity": "qe_identity" } as const;
 
 /** An answer that cannot be read is the server's fault and not the caller's: the family says who must act. */
@@ -107,17 +108,24 @@ function rootListUrl({ certificate }: TrustAnchor): string {
 
 function createGet(settings: FetchSettings): (url: string, what: string) => Promise<Answer> {
   const { fetch: reach = fetch, timeoutMs = TIMEOUT_MS, maxResponseBytes = MAX_RESPONSE_BYTES } = settings;
-  let pausedUntil = 0;
+  const pausedUntil = new Map<string, number>();
   const refuse = (what: string, problem: string, cause?: unknown) =>
     new KmsError("unavailable.collateral", `${what}: ${problem}`, { cause });
 
   return async (url, what) => {
     const at = settings.now().getTime();
-    if (at < pausedUntil && pausedUntil - at <= MAX_PAUSE_SECONDS * 1000) throw refuse(what, "the service asked for a pause");
+    const { origin } = new URL(url);
+    // strangers cause requests for chains: what these get to hear must not stop the others
+    const own = what === CHAIN ? `${origin} ${what}` : origin;
+    const isPaused = (place: string) => {
+      const left = (pausedUntil.get(place) ?? at) - at;
+      return left > 0 && left <= MAX_PAUSE_SECONDS * 1000;
+    };
+    if (isPaused(origin) || isPaused(own)) throw refuse(what, "the service asked for a pause");
     try {
       const response = await reach(url, { signal: AbortSignal.timeout(timeoutMs), redirect: "manual" });
       if (!response.ok) {
-        if (response.status === TOO_MANY_REQUESTS) pausedUntil = at + pauseOf(response.headers) * 1000;
+        if (response.status === TOO_MANY_REQUESTS) pausedUntil.set(own, at + pauseOf(response.headers) * 1000);
         await response.body?.cancel();
         throw refuse(what, `status ${response.status}${isRedirect(response) ? ", and redirects are not followed" : ""}`);
       }

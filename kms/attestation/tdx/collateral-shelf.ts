@@ -55,7 +55,7 @@ export class Shelf {
   readonly #kept = new Map<string, Kept>();
   readonly #floors = new Map<string, Rank>();
   /** Last seconds of parts that were here and have ended, so that a refusal can say so. */
-  readonly #ended = new Map<string, number>();
+  readonly #ended = new BoundedMap<string, number>(MAX_PARTS + MAX_CHAINS);
   readonly #assembled = new BoundedMap<string, { readonly parts: readonly VerifiedItem[]; readonly value: Collateral }>(
     MAX_ASSEMBLED,
   );
