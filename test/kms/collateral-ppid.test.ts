@@ -1,5 +1,6 @@
 /** Quotes that name their machine by an encrypted PPID: the chain is asked for once, proven to be the machine's own, and kept. */
 import { describe, expect, test } from "vitest";
+import { collateralFolder } from "../../kms/attestation/tdx/collateral-disk.ts";
 import { MAX_CHAINS_OF_ONE } from "../../kms/attestation/tdx/collateral-index.ts";
 import type { CollateralStore } from "../../kms/attestation/tdx/collateral-store.ts";
 import { parseQuote, type Quote } from "../../kms/attestation/tdx/quote.ts";
@@ -17,13 +18,13 @@ const quoteOf = (certificationType: 2 | 3, from = platform) =>
 const newWorld = collateralWorlds();
 
 async function world() {
-  const { pccs, open: openWith, now, pass } = await newWorld();
+  const { pccs, dir, open: openWith, now, pass } = await newWorld();
   const open = () => openWith({ timeoutMs: 3_000 });
   const store = open();
   const verify = async (each: Quote, from = store) =>
     verifyQuote({ quote: each, collateral: await from.collateralFor(each), anchor, now: now() });
   const asked = () => pccs.requests.filter((path) => path.startsWith(routes.chain));
-  return { pccs, store, open, verify, asked, pass };
+  return { pccs, dir, store, open, verify, asked, pass };
 }
 
 const chainHeaders = (changes: Record<string, string> = {}) => ({
@@ -199,7 +200,7 @@ function ofMachine(ppid: Uint8Array): Spoil {
 
 describe("the owner of one machine with many names", () => {
   test("pushes out its own chains only, in memory and on disk", async () => {
-    const { pccs, store, open, asked } = await world();
+    const { pccs, dir, store, open, asked } = await world();
     const chains = (from: CollateralStore) => from.status().filter(({ kind }) => kind === "pck-chain");
     pccs.spoil(routes.chain, ofMachine(new Uint8Array(16).fill(1)));
     await store.collateralFor(quoteOf(2));
@@ -208,6 +209,8 @@ describe("the owner of one machine with many names", () => {
     await store.settled();
     await store.refresh();
     expect(chains(store)).toHaveLength(1 + MAX_CHAINS_OF_ONE);
+    const { items } = await collateralFolder(dir, anchor).read();
+    expect([...items.keys()].filter((name) => name.startsWith("pck-chain"))).toHaveLength(1 + MAX_CHAINS_OF_ONE);
     const next = open();
     await next.refresh();
     expect(chains(next)).toHaveLength(1 + MAX_CHAINS_OF_ONE);
