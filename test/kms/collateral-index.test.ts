@@ -5,8 +5,10 @@ import {
   emptyIndex,
   encodeIndex,
   MAX_CHAINS,
+  MAX_CHAINS_OF_ONE,
   MAX_PARTS,
   withItem,
+  withRoomFor,
 } from "../../kms/attestation/tdx/collateral-index.ts";
 import { digestOf, encodeItem, higher, type Item, isOlder } from "../../kms/attestation/tdx/collateral-items.ts";
 import { parseQuote } from "../../kms/attestation/tdx/quote.ts";
@@ -29,7 +31,12 @@ const tcbOf = (index: number) =>
     signature: tcbInfoSignature,
     issuerChain: tcbSigningChain,
   });
-const chainOf = (index: number) => stored({ kind: "pck-chain", machine: hexOf(index, 32), chain });
+const chainOf = (index: number, from = chain) => stored({ kind: "pck-chain", machine: hexOf(index, 32), chain: from });
+/** Of another machine each. */
+const others = [1, 2, 3].map((byte) => {
+  const other = simulatedPlatform({ ppid: new Uint8Array(16).fill(byte) });
+  return pckChainOf(parseQuote(simulatedTd({ platform: other }).quote(new Uint8Array(64)))).replace("\0", "");
+});
 
 describe("an index", () => {
   test("is the same after writing and reading", () => {
@@ -50,6 +57,24 @@ describe("an index", () => {
     expect(written.length).toBeLessThan(1024 * 1024);
     // when full it has no more members than the reader takes
     expect(decodeIndex(Buffer.from(written).toString())).toEqual(index);
+  });
+
+  test("reads a chain once to make room for those of several machines, each in place of its own", () => {
+    const there = [...Array<string>(MAX_CHAINS_OF_ONE).fill(chain), ...others].map((each, at) => chainOf(at, each));
+    const reads: string[] = [];
+    const counted = there.map(({ item, digest }) => {
+      const get = () => {
+        reads.push(digest);
+        return "chain" in item ? item.chain : "";
+      };
+      return { item: Object.defineProperty({ ...item }, "chain", { get }), digest };
+    });
+    const index = [...there, tcbOf(1)].reduce(withItem, emptyIndex);
+    const names = [...index.files.keys()];
+    const coming = [chain, ...others].map((each, at) => chainOf(100 + at, each).item);
+    const room = withRoomFor(coming, index, new Map(counted.map((each, at) => [names[at] ?? "", each])));
+    expect([...room.files.keys()]).toEqual(names.slice(1));
+    expect(reads).toEqual(there.map(({ digest }) => digest));
   });
 
   test.each(["", "{", "[]", '{"format":"keyward-collateral-index","version":1}', '{"a":1,"a":1}'])("%j is none", (text) => {

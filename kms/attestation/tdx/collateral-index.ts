@@ -98,12 +98,13 @@ export function withRoomFor(
   const coming = items.map(factsOf).filter(({ ppid }) => ppid !== undefined);
   const newNames = new Set(coming.map(({ name }) => name));
   const ppidOf = (part: string) => {
-    const found = stored.get(part);
-    return found === undefined ? undefined : factsOf(found.item).ppid;
+    const found = newNames.has(part) ? undefined : stored.get(part);
+    return found?.item.kind === "pck-chain" ? factsOf(found.item).ppid : undefined;
   };
   const files = new Map(index.files);
+  const there = Map.groupBy(files.keys(), ppidOf); // each chain is read once, however many machines come
   for (const [ppid, chains] of Map.groupBy(coming, (facts) => facts.ppid)) {
-    const own = [...files.keys()].filter((part) => !newNames.has(part) && ppidOf(part) === ppid);
+    const own = there.get(ppid) ?? [];
     for (const oldest of own.slice(0, Math.max(0, own.length + chains.length - MAX_CHAINS_OF_ONE))) files.delete(oldest);
   }
   return { ...index, files };
