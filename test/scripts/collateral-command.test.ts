@@ -52,9 +52,11 @@ function run(...args: readonly string[]): Promise<Outcome> {
   return runWith({}, ...args);
 }
 
+/** Nothing else of the environment: a proxy of whoever runs the tests is not for these programs. */
 function runWith(variables: Readonly<Record<string, string>>, ...args: readonly string[]): Promise<Outcome> {
+  const env = { PATH: process.env["PATH"], ...variables };
   return new Promise((resolve) => {
-    execFile(process.execPath, [program, ...args], { cwd: base, env: { ...process.env, ...variables } }, (error, out, err) => {
+    execFile(process.execPath, [program, ...args], { cwd: base, env }, (error, out, err) => {
       resolve({ code: typeof error?.code === "number" ? error.code : 0, out, err });
     });
   });
