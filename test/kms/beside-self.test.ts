@@ -1,9 +1,18 @@
 /** The two questions of a release go out together: nothing follows before both are answered yes, and a no about this KMS comes first. */
 import { setImmediate as turn } from "node:timers/promises";
 import { beforeEach, expect, test } from "vitest";
+import { decodeEvidence } from "../../kms/attestation/evidence.ts";
+import { bindEvidence } from "../../kms/attestation/report-data.ts";
+import { parseCollateral } from "../../kms/attestation/tdx/collateral.ts";
+import { loadTrustAnchor } from "../../kms/attestation/tdx/trust-anchor.ts";
+import { verifyEvidenceWith } from "../../kms/attestation/verifier.ts";
 import { besideSelf, createAuthority } from "../../kms/authorization/authority.ts";
 import type { Decision, Policy } from "../../kms/authorization/policy.ts";
 import { KmsError } from "../../kms/errors.ts";
+import { RootKeys } from "../../kms/keys/root-keys.ts";
+import { getAppKey } from "../../kms/methods/get-app-key.ts";
+import { collateralJson } from "../../scripts/devnet/platform.ts";
+import { simulatedPlatform, simulatedTd } from "../support/simulated-td.ts";
 import { appraised } from "./support/boots.ts";
 import { refusal } from "./support/refusals.ts";
 
@@ -21,8 +30,8 @@ beforeEach(() => {
   steps = [];
 });
 
-/** A release that notes its steps, as KMS.GetAppKey asks for one. */
-function release() {
+/** Notes what it asks and measures. */
+function notingAuthority() {
   const policy: Policy = {
     ask: (_role, info) => {
       const question = info === own.info ? "own" : "caller";
@@ -32,7 +41,12 @@ function release() {
     info: () => Promise.reject(away),
   };
   const measure = () => void steps.push("measured");
-  const authority = createAuthority({ policy, measure, selfBoot: async () => own, clock: () => 0 });
+  return createAuthority({ policy, measure, selfBoot: async () => own, clock: () => 0 });
+}
+
+/** As KMS.GetAppKey asks for a release. */
+function release() {
+  const authority = notingAuthority();
   return besideSelf(authority, async (self) => {
     const boot = await authority.authorizeApp(caller, self);
     steps.push("authorized");
@@ -93,4 +107,27 @@ test("what cannot even be asked is told after a no about this KMS only", async (
     });
     expect((await refusal(work)).code).toBe(code);
   }
+});
+
+test("KMS.GetAppKey releases so, and measures nothing for its caller before the yes about this KMS", async () => {
+  const now = new Date("2026-06-15T00:00:00Z");
+  const platform = simulatedPlatform();
+  const td = simulatedTd({ platform });
+  const bound = new Uint8Array(64).fill(5);
+  const collateral = parseCollateral(collateralJson(platform.collateral(now)));
+  const evidence = bindEvidence(decodeEvidence(td.attest(bound)), bound);
+  const verified = verifyEvidenceWith(evidence, collateral, loadTrustAnchor(platform.rootDer), now);
+  const services = {
+    authority: notingAuthority(),
+    rootKeys: new RootKeys(new Uint8Array(32).fill(1), new Uint8Array(32).fill(2)),
+    rootCaCertPem: "root",
+    gates: { sevSnpKeyRelease: false, awsNitroTpmKeyRelease: false },
+  };
+  const released = getAppKey(services, { apiVersion: 1, vmConfig: td.vmConfig }, verified);
+  answers.caller.resolve(yes);
+  await turn();
+  expect(steps.toSorted()).toEqual(["asked:caller", "asked:own"]);
+  answers.own.resolve(yes);
+  expect((await released).gateway_app_id).toBe("gateway");
+  expect(steps.slice(2)).toEqual(["measured"]);
 });
