@@ -69,11 +69,15 @@ async function loadPolicy({ path, log }: FileAuthoritySettings): Promise<FilePol
 
 /** Symbolic links are followed, as mounted configuration needs them; a pipe or a device might never end. */
 async function readRegularFile(path: string): Promise<Buffer> {
-  await using file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
-  const status = await file.stat();
-  if (!status.isFile()) throw new PolicyProblem("not a regular file");
-  if (status.size > maxPolicyBytes) throw new PolicyProblem(`need at most ${maxPolicyBytes} bytes, have ${status.size}`);
-  return await readWhole(file, status.size);
+  const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  try {
+    const status = await file.stat();
+    if (!status.isFile()) throw new PolicyProblem("not a regular file");
+    if (status.size > maxPolicyBytes) throw new PolicyProblem(`need at most ${maxPolicyBytes} bytes, have ${status.size}`);
+    return await readWhole(file, status.size);
+  } finally {
+    await file.close();
+  }
 }
 
 async function readWhole(file: FileHandle, size: number): Promise<Buffer> {

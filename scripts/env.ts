@@ -139,10 +139,14 @@ async function isOpenToOthers(path: string): Promise<boolean> {
 }
 
 async function writeSecret(path: string, text: string): Promise<void> {
-  await using file = await open(path, "wx", 0o600).catch((cause: unknown) => {
+  const file = await open(path, "wx", 0o600).catch((cause: unknown) => {
     throw new KmsError("malformed.file", `${path}: need a new file, this one exists or cannot be made`, { cause });
   });
-  await file.writeFile(utf8(`${text}\n`));
+  try {
+    await file.writeFile(utf8(`${text}\n`));
+  } finally {
+    await file.close();
+  }
 }
 
 await runProgram(createProgram, "./run env --help");

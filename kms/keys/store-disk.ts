@@ -1,5 +1,5 @@
 /** What changes the certificate folder: six operations, an argument of the store, so that a test can end the process at each; and their errors. */
-import { mkdir, open, rename, rm, rmdir } from "node:fs/promises";
+import { type FileHandle, mkdir, open, rename, rm, rmdir } from "node:fs/promises";
 import { dirname } from "node:path";
 import { errorCode, KmsError } from "../errors.ts";
 
@@ -30,15 +30,12 @@ export const systemDisk: Disk = {
       return mkdir(path, { recursive: true, mode: folderMode });
     }
   },
-  async writeNew(path, content, mode) {
-    await using file = await open(path, "wx", ownerOnly);
-    await file.writeFile(content);
-    await file.chmod(mode); // the umask must not decide
-  },
-  async sync(path) {
-    await using file = await open(path, "r");
-    await file.sync();
-  },
+  writeNew: (path, content, mode) =>
+    withFile(path, "wx", async (file) => {
+      await file.writeFile(content);
+      await file.chmod(mode); // the umask must not decide
+    }),
+  sync: (path) => withFile(path, "r", (file) => file.sync()),
   rename,
   remove: (path) => rm(path, { force: true }),
   removeFolder: rmdir,
@@ -81,3 +78,12 @@ const remedies: Readonly<Record<string, Remedy>> = {
   EEXIST: (path) => [`something else has this name: ls -ld ${path}`],
   ENOTDIR: (path) => [`a part of the path is no folder: namei -l ${path}`],
 };
+
+async function withFile(path: string, flags: "wx" | "r", use: (file: FileHandle) => Promise<void>): Promise<void> {
+  const file = await open(path, flags, ownerOnly);
+  try {
+    await use(file);
+  } finally {
+    await file.close();
+  }
+}

@@ -6,15 +6,19 @@ import { KmsError } from "../../kms/errors.ts";
 /** Reads at most the limit, whatever the file's size claims to be: it may be a pipe. */
 export async function readInput(path: string, maxBytes: number): Promise<Uint8Array> {
   try {
-    await using file = await open(path);
-    const chunks: Buffer[] = [];
-    let size = 0;
-    for await (const chunk of file.createReadStream({ autoClose: false })) {
-      size += chunk.length;
-      if (size > maxBytes) throw new KmsError("malformed.file", `${path}: need at most ${maxBytes} bytes`);
-      chunks.push(chunk);
+    const file = await open(path);
+    try {
+      const chunks: Buffer[] = [];
+      let size = 0;
+      for await (const chunk of file.createReadStream({ autoClose: false })) {
+        size += chunk.length;
+        if (size > maxBytes) throw new KmsError("malformed.file", `${path}: need at most ${maxBytes} bytes`);
+        chunks.push(chunk);
+      }
+      return new Uint8Array(Buffer.concat(chunks));
+    } finally {
+      await file.close();
     }
-    return new Uint8Array(Buffer.concat(chunks));
   } catch (cause) {
     if (cause instanceof KmsError) throw cause;
     throw new KmsError("malformed.file", `${path}: cannot be read`, { cause });

@@ -150,10 +150,14 @@ function summary({ k256Pubkey, caPubkey, quote, eventlog }: KmsInfo) {
 
 async function load(path: string): Promise<Uint8Array> {
   try {
-    await using file = await open(path);
-    const { size } = await file.stat();
-    if (size > maxFileBytes) throw new KmsError("malformed.file", `${path}: need at most ${maxFileBytes} bytes, have ${size}`);
-    return new Uint8Array(await file.readFile());
+    const file = await open(path);
+    try {
+      const { size } = await file.stat();
+      if (size > maxFileBytes) throw new KmsError("malformed.file", `${path}: need at most ${maxFileBytes} bytes, have ${size}`);
+      return new Uint8Array(await file.readFile());
+    } finally {
+      await file.close();
+    }
   } catch (cause) {
     if (cause instanceof KmsError) throw cause;
     throw new KmsError("malformed.file", `${path}: cannot be read`, { cause });

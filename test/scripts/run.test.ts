@@ -1,6 +1,7 @@
 /** The root script `run`: what it starts, how it refuses, and that the command takes the place of the shell. */
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
+import { globSync, readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 
 const root = new URL("../..", import.meta.url).pathname;
@@ -41,4 +42,11 @@ test("the command replaces the shell, so that a signal to run ends it", async ()
   await once(child.stdout, "data");
   child.kill("SIGTERM");
   expect(await exited).toEqual([0, null]);
+});
+
+test("it takes the system's Node from 22.18 on, so no source says `using`, which only 24 reads", () => {
+  const sources = globSync("{auth-eth,bench,kms,scripts,test}/**/*.ts", { cwd: root });
+  expect(sources.length).toBeGreaterThan(500);
+  expect(readFileSync(`${root}package.json`, "utf8")).toContain('"node": ">=22.18"');
+  expect(sources.filter((path) => /\busing \w+ (?:=|of) /.test(readFileSync(`${root}${path}`, "utf8")))).toEqual([]);
 });

@@ -1,6 +1,6 @@
 /** Unpacks the archive of an OS image into an empty folder, so that in the end there is what its manifest lists, byte for byte, and nothing else. */
 import { createHash } from "node:crypto";
-import { open, readFile, rm } from "node:fs/promises";
+import { type FileHandle, open, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
@@ -75,11 +75,12 @@ async function unpackFiles({ archive, folder, limits, signal }: Unpacking): Prom
 
 async function writeFile(path: string, content: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
   const hash = createHash("sha256");
-  await using file = await open(path, "wx", ownerOnly);
-  for await (const piece of content) {
-    hash.update(piece);
-    await file.writeFile(piece);
-  }
+  await withFile(path, "wx", async (file) => {
+    for await (const piece of content) {
+      hash.update(piece);
+      await file.writeFile(piece);
+    }
+  });
   return new Uint8Array(hash.digest());
 }
 
@@ -116,7 +117,15 @@ async function readSmall(
 }
 
 /** An image whose name lasts a power cut has its content too. */
-async function sync(path: string): Promise<void> {
-  await using file = await open(path, "r");
-  await file.sync();
+function sync(path: string): Promise<void> {
+  return withFile(path, "r", (file) => file.sync());
+}
+
+async function withFile(path: string, flags: "wx" | "r", use: (file: FileHandle) => Promise<void>): Promise<void> {
+  const file = await open(path, flags, ownerOnly);
+  try {
+    await use(file);
+  } finally {
+    await file.close();
+  }
 }

@@ -105,14 +105,18 @@ async function withFile<T>(
   most: number,
   use: (file: FileHandle, size: number) => Promise<T>,
 ): Promise<T> {
+  const file = await open(join(dir, name), "r").catch((cause: unknown) => {
+    throw new KmsError("malformed.os-image", `${name}: cannot be read: ${errorCode(cause) ?? "failed"}`, { cause });
+  });
   try {
-    await using file = await open(join(dir, name), "r");
     const { size } = await file.stat();
     if (size > most) throw new KmsError("malformed.os-image", `${name}: need at most ${most} bytes, have ${size}`);
     return await use(file, size);
   } catch (cause) {
     if (cause instanceof KmsError) throw cause;
     throw new KmsError("malformed.os-image", `${name}: cannot be read: ${errorCode(cause) ?? "failed"}`, { cause });
+  } finally {
+    await file.close();
   }
 }
 

@@ -72,18 +72,27 @@ function readJson(text: string): unknown {
 
 /** A plain file of this user which nobody else may write. */
 async function readOwn(path: string): Promise<string | undefined> {
-  await using file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
-  const found = await file.stat();
-  const isOwn = found.isFile() && found.uid === process.getuid?.() && (found.mode & OTHERS_MAY_WRITE) === 0 && found.nlink === 1;
-  return isOwn && found.size <= MAX_FILE_BYTES ? await file.readFile("utf8") : undefined;
+  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  try {
+    const found = await file.stat();
+    const isOwn =
+      found.isFile() && found.uid === process.getuid?.() && (found.mode & OTHERS_MAY_WRITE) === 0 && found.nlink === 1;
+    return isOwn && found.size <= MAX_FILE_BYTES ? await file.readFile("utf8") : undefined;
+  } finally {
+    await file.close();
+  }
 }
 
 async function writeWhole(folder: string, name: string, text: string): Promise<void> {
   const temporary = join(folder, `.${name}.${randomBytes(8).toString("hex")}`);
   try {
-    await using file = await open(temporary, "wx", ownerOnly);
-    await file.writeFile(text);
-    await file.sync();
+    const file = await open(temporary, "wx", ownerOnly);
+    try {
+      await file.writeFile(text);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
     await rename(temporary, join(folder, name));
   } catch (thrown) {
     await rm(temporary, { force: true });

@@ -49,13 +49,21 @@ export const systemCollateralDisk: CollateralDisk = {
   },
   async write(path, content) {
     await rm(path, { force: true });
-    await using file = await open(path, "wx", FILE_MODE);
-    await file.writeFile(content);
-    await file.sync();
+    const file = await open(path, "wx", FILE_MODE);
+    try {
+      await file.writeFile(content);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
   },
   async sync(path) {
-    await using file = await open(path, "r");
-    await file.sync();
+    const file = await open(path, "r");
+    try {
+      await file.sync();
+    } finally {
+      await file.close();
+    }
   },
   rename,
   remove: (path) => rm(path, { force: true }),
@@ -225,10 +233,14 @@ async function readItem(path: string, digest: string, problems: string[]): Promi
 }
 
 async function readBounded(path: string, maxBytes: number): Promise<Uint8Array> {
-  await using file = await open(path, "r");
-  const { size } = await file.stat();
-  if (size > maxBytes) throw new KmsError("malformed.collateral", `need at most ${maxBytes} bytes, have ${size}`);
-  return new Uint8Array(await file.readFile());
+  const file = await open(path, "r");
+  try {
+    const { size } = await file.stat();
+    if (size > maxBytes) throw new KmsError("malformed.collateral", `need at most ${maxBytes} bytes, have ${size}`);
+    return new Uint8Array(await file.readFile());
+  } finally {
+    await file.close();
+  }
 }
 
 function diskFault(path: string, cause: unknown): KmsError {
