@@ -57,7 +57,7 @@ export async function besideSelf<T>(
   ask: (own: Promise<unknown>) => Promise<T>,
 ): Promise<T> {
   const own = authority.authorizeSelf();
-  const asked = ask(own);
+  const asked = (async () => ask(own))(); // what it throws at once is a no like any other
   asked.catch(() => undefined); // told below, if at all
   await own;
   return asked;

@@ -102,10 +102,10 @@ test("what cannot even be asked is told after a no about this KMS only", async (
     [yes, "unproven.no-evidence"],
   ] as const) {
     const authority = { authorizeSelf: async () => (answer.allowed ? own : Promise.reject(new KmsError("denied.self", "no"))) };
-    const work = besideSelf(authority, async () => {
+    const nothing = () => {
       throw new KmsError("unproven.no-evidence", "No attestation provided");
-    });
-    expect((await refusal(work)).code).toBe(code);
+    };
+    for (const ask of [nothing, async () => nothing()]) expect((await refusal(besideSelf(authority, ask))).code).toBe(code);
   }
 });
 
