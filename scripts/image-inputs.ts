@@ -10,7 +10,7 @@ import { type AcpiDigests, type LaunchRegisters, REGISTER_BYTES } from "../kms/a
 import { chooseVmConfig, embeddedVmConfig, parseVmConfig, type VmConfig } from "../kms/attestation/image/vm-config.ts";
 import { parseQuote } from "../kms/attestation/tdx/quote.ts";
 import { fromHex, needLength } from "../kms/bytes.ts";
-import { KmsError } from "../kms/errors.ts";
+import { errorCode, KmsError } from "../kms/errors.ts";
 import { type EvidenceInput, MAX_INPUT_BYTES, readEvidenceInput } from "./evidence-input.ts";
 import { usageError } from "./lib/cli.ts";
 import { readInput, readInputText } from "./lib/input-file.ts";
@@ -134,7 +134,7 @@ function programEnvironment(): Record<string, string> {
 }
 
 function isMissing(thrown: unknown): boolean {
-  return thrown instanceof KmsError && thrown.cause instanceof Error && "code" in thrown.cause && thrown.cause.code === "ENOENT";
+  return thrown instanceof KmsError && errorCode(thrown.cause) === "ENOENT";
 }
 
 /** By name, or in the order in which firmware measures them: logs of old guests have no names. */

@@ -5,7 +5,7 @@ import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { z } from "zod";
-import { KmsError } from "../kms/errors.ts";
+import { errorCode, KmsError } from "../kms/errors.ts";
 
 export interface State {
   readonly dir: string;
@@ -106,7 +106,7 @@ function isAlive(pid: number): boolean {
   try {
     return process.kill(pid, 0);
   } catch (thrown) {
-    return thrown instanceof Error && "code" in thrown && thrown.code === "EPERM";
+    return errorCode(thrown) === "EPERM";
   }
 }
 

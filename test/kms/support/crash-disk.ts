@@ -1,6 +1,7 @@
 /** The store's file operations on a real folder, ended by a crash before the n-th one; a power failure also takes what was not synced. */
 import { readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
+import { errorCode } from "../../../kms/errors.ts";
 import { type Disk, systemDisk } from "../../../kms/keys/store-disk.ts";
 
 export interface Crash {
@@ -107,6 +108,6 @@ function attempt(undo: () => void): void {
   try {
     undo();
   } catch (thrown) {
-    if (!(thrown instanceof Error && "code" in thrown && thrown.code === "ENOENT")) throw thrown;
+    if (errorCode(thrown) !== "ENOENT") throw thrown;
   }
 }
