@@ -215,6 +215,22 @@ test("random bytes end in a refusal with the envelope's code, whatever they star
   );
 });
 
+test.each<[string, Uint8Array, RegExp]>([
+  ["nothing", new Uint8Array(0), /^Empty attestation bytes$/],
+  ["a byte over the limit", new Uint8Array(MAX_ENVELOPE_BYTES + 1), /^envelope: need at most \d+ bytes, have \d+$/],
+  ["the limit", new Uint8Array(MAX_ENVELOPE_BYTES), /^(?!envelope: need at most)/],
+  ["a first byte below a small map", Uint8Array.of(0x7f, 0), /^Unknown attestation wire format$/],
+  ["a first byte above a small map", Uint8Array.of(0x90, 0), /^Unknown attestation wire format$/],
+  ["an array of msgpack", Uint8Array.of(0xdd, 0), /^Unknown attestation wire format$/],
+  ["a small map", Uint8Array.of(0x8f), /^(?!Unknown)/],
+  ["a map of 16 bits", Uint8Array.of(0xde), /^(?!Unknown)/],
+  ["a map of 32 bits", Uint8Array.of(0xdf), /^(?!Unknown)/],
+])("%s is told apart by its size and first byte", (_what, bytes, message) => {
+  expect(() => decodeEvidence(bytes)).toThrow(
+    expect.objectContaining({ code: "malformed.envelope", message: expect.stringMatching(message) }),
+  );
+});
+
 test("a bare quote with its log becomes evidence bound to the quote's own report data", () => {
   const capture = JSON.parse(readFileSync(new URL("tdx/dstack-quote-report.json", fixtures), "utf8"));
   const evidence = evidenceFromQuote(fromHex(capture.quote, "quote"), capture.event_log);
